@@ -7,6 +7,7 @@ await engine.infer(InferRequest(model="digits", inputs={"x": x}))
 await engine.close()
 """
 
-from workbench.engine.engine import Engine, LoadResult
+from workbench.engine.engine import Engine
+from workbench.engine.model_changes import LoadResult
 
 __all__ = ["Engine", "LoadResult"]

@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import threading
 import time
-from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias
 
 from workbench.config import MAX_MODEL_TENSORS, Limits, ModelConfig, model_config
 from workbench.core.description import Description
 from workbench.core.messages import InferRequest, InferResponse
-from workbench.core.model import DesiredModel, ModelState, ModelStatus, check_model_name, check_model_version
+from workbench.core.model import DesiredModel, ModelState, ModelStatus, check_model_name
 from workbench.core.ports import Journal, Observer, Outcome
 from workbench.core.provenance import Provenance
 from workbench.core.run_marks import ModelKey, RunMarks
 from workbench.core.threads import in_thread
 from workbench.engine.arbiter import Arbiters
 from workbench.engine.deployment import Deployment, Trial
-from workbench.engine.deployments import Deployments
 from workbench.engine.inline_execution import LoopShare
 from workbench.engine.memory_footprint import Footprints
+from workbench.engine.model_changes import DRAIN_TIMEOUT_S, LoadResult, ModelChanges, check_same_signature, ended
 from workbench.engine.noop import NoopJournal, NoopObserver
 from workbench.engine.pipeline_deployment import PipelineDeployment
 from workbench.engine.request_queue import Completion
@@ -40,15 +37,12 @@ from workbench.errors import (
     StorageError,
     Unavailable,
     WorkbenchError,
-    signature_changed,
 )
 from workbench.repository.desired_state import HARMFUL
 from workbench.repository.local import LocalRepository
 from workbench.repository.store import ModelStore, StoredModel
 from workbench.runtimes.registry import Opener
 from workbench.runtimes.registry import open_session as open_registered
-
-DRAIN_TIMEOUT_S = 30.0
 
 CODE_IN_A_FILE = (
     "it is a Python function, and to load it is to run its code as the service's user. "
@@ -65,22 +59,6 @@ CLOSE_TIMEOUT_S = 5.0
 """Seconds for sessions to give back their memory when the engine closes; then the end of the process does."""
 
 Settings: TypeAlias = ModelConfig | Mapping[str, object] | None
-Result = TypeVar("Result")
-
-
-@dataclass(frozen=True, slots=True)
-class LoadResult:
-    """The result of a change to a model."""
-
-    status: ModelStatus
-    unchanged: bool
-    """True: the same model with the same settings serves already, so nothing was done."""
-    previous: str | None
-    """The version that was routed before, the same one where only settings changed; None where there was none, or
-    nothing changed."""
-    seconds: float
-    live: bool = False
-    """True: settings changed, and nothing was loaded for it."""
 
 
 class Engine:
@@ -112,25 +90,24 @@ class Engine:
         self._sources = Sources(store, repositories)
         self._observer = observer or NoopObserver()
         self._journal = journal or NoopJournal()
-        self._trial = trial
-        self._why_no_code = why_no_code
         self._open_session = open_session
-        self._deployments = Deployments()
         self._arbiters = Arbiters()
         self._footprints = Footprints()
         self._marks = marks or RunMarks()
+        self._changes = ModelChanges(
+            self._sources,
+            self._made,
+            observer=self._observer,
+            journal=self._journal,
+            trial=trial,
+            why_no_code=why_no_code,
+            clock=clock,
+        )
+        self._deployments = self._changes.deployments
         self.given_up: list[ModelKey] = []
         """The models that served until a run of theirs did not end (`give_up_stuck`)."""
         self.loop_time = LoopShare()
         """What runs on the event loop's own thread have cost it, of all models since the start."""
-        self._persisted: set[str] = set()
-        """The models whose routed version the journal holds."""
-        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._lent: set[str] = set()
-        """The models whose settings are a borrower's."""
-        self._leaving: dict[Served, asyncio.Task[None]] = {}
-        self._left_over: set[str] = set()
-        self._started = self._closing = False
 
     # Requests
 
@@ -154,7 +131,7 @@ class Engine:
             self._observer.request_done(known.name, known.version, Outcome.REJECTED, None)
             raise
         except ModelNotFound:
-            if self._closing:  # and so no model is routed to any more
+            if self._changes.closing:  # and so no model is routed to any more
                 raise Draining("the service is shutting down") from None
             raise
         deployment.submit(request, promise)
@@ -164,30 +141,32 @@ class Engine:
     @property
     def ready(self) -> bool:
         """True while requests are taken."""
-        return self._started and not self._closing
+        return self._changes.started and not self._changes.closing
 
     async def start(self) -> None:
-        self._started = True
+        self._changes.started = True
 
     async def close(self, drain_timeout_s: float = DRAIN_TIMEOUT_S) -> None:
         """Refuse what comes, finish what was accepted, give everything back."""
-        self._closing = True
+        self._changes.closing = True
         self._deployments.clear()
         until = self.clock() + drain_timeout_s
         # Pipelines first: the stages of what they accepted still need the others.
         if pipelines := [
-            self._retire(each, drain_timeout_s) for each in self._ready() if isinstance(each, PipelineDeployment)
+            self._changes.retire(each, drain_timeout_s)
+            for each in self._ready()
+            if isinstance(each, PipelineDeployment)
         ]:
             await asyncio.wait(pipelines, timeout=drain_timeout_s)
         drain_timeout_s = max(0.0, until - self.clock())
         for deployment in self._ready():  # what loads sees that all is closing, and ends itself
-            self._retire(deployment, drain_timeout_s)
-        if self._leaving:
-            await asyncio.wait(self._leaving.values(), timeout=drain_timeout_s)
+            self._changes.retire(deployment, drain_timeout_s)
+        if self._changes.leaving:
+            await asyncio.wait(self._changes.leaving.values(), timeout=drain_timeout_s)
         for deployment in self._deployments.living:
             deployment.abandon()
-        if self._leaving:
-            await asyncio.wait(self._leaving.values(), timeout=CLOSE_TIMEOUT_S)
+        if self._changes.leaving:
+            await asyncio.wait(self._changes.leaving.values(), timeout=CLOSE_TIMEOUT_S)
 
     # Control
 
@@ -237,13 +216,13 @@ class Engine:
         even_harmful: bool = True,
     ) -> LoadResult:
         began = self.clock()
-        async with self._changing(name):
+        async with self._changes.changing(name):
             try:
                 found = await in_thread(lambda: self._sources.find(name, source))
             except (ModelError, InvalidInput) as error:
                 # A path that is wrong is no model that failed, unless it is to be served at each start.
                 if isinstance(error, ModelError) or source is None or not persist:
-                    self._note_failure(name, error, source, asked=persist and source is not None)
+                    self._changes.note_failure(name, error, source, asked=persist and source is not None)
                 raise
             current = self._deployments.routed(name)
             for status in self._deployments.failures(name) if not even_harmful else ():
@@ -259,22 +238,22 @@ class Engine:
                 and found.version in (None, current.version)
             ):
                 if not same_file:  # but for metadata, as a file that is exported anew
-                    self._left_over.add(found.source.digest)
+                    self._changes.left_over.add(found.source.digest)
                 if found.config is not None:  # from a folder, which may say otherwise than it did
                     current.describe(found.source.described)
-                return await self._reconfigured(current, settings, began)
+                return await self._changes.reconfigured(current, settings, began)
             persist = persist and source is not None
-            version = found.version or self._next_version(name)
+            version = found.version or self._changes.next_version(name)
             refusal = "" if allow_code else CODE_IN_A_FILE if persist else CODE_IN_A_REPOSITORY
-            deployment = await self._opened(
+            deployment = await self._changes.opened(
                 name, version, found.source, settings, persist=persist, code_refusal=refusal
             )
             try:
-                _check_same_signature(current, deployment, force)
-                return await self._take_in(deployment, began, persist=persist)
+                check_same_signature(current, deployment, force)
+                return await self._changes.take_in(deployment, began, persist=persist)
             except (Conflict, StorageError):
-                await _ended(self._retire(deployment))
-                await self._settle(name, persist)
+                await ended(self._changes.retire(deployment))
+                await self._changes.settle(name, persist)
                 raise
 
     async def stage(
@@ -294,7 +273,7 @@ class Engine:
         """
         check_model_name(name)
         began = self.clock()
-        async with self._changing(name):
+        async with self._changes.changing(name):
             if isinstance(model, Path):
                 found = await in_thread(lambda: self._sources.find(name, model))
             else:
@@ -304,11 +283,11 @@ class Engine:
             base = found.config or (current.config if current is not None else source.own_config)
             settings = _overlaid(base, config)
             if current is not None and current.source.is_same_model(source):
-                return await self._reconfigured(current, settings, began)
-            version = self._next_version(name)
+                return await self._changes.reconfigured(current, settings, began)
+            version = self._changes.next_version(name)
             refusal = "" if allow_code else CODE_IN_A_FILE
-            deployment = await self._opened(name, version, source, settings, persist=True, code_refusal=refusal)
-            await self._settle(name, True)
+            deployment = await self._changes.opened(name, version, source, settings, persist=True, code_refusal=refusal)
+            await self._changes.settle(name, True)
             if keep_s is not None:
                 asyncio.get_running_loop().call_later(keep_s, self._drop_uncommitted, deployment)
             previous = current.version if current else None
@@ -321,16 +300,16 @@ class Engine:
 
         `provenance` is kept with the version and told in its status, also after a restart."""
         began = self.clock()
-        async with self._changing(name):
-            deployment = self._version(name, version)
+        async with self._changes.changing(name):
+            deployment = self._changes.version(name, version)
             current = self._deployments.routed(name)
             if deployment is current:
                 return LoadResult(deployment.status(), True, None, self.clock() - began)
-            _check_same_signature(current, deployment, force)
+            check_same_signature(current, deployment, force)
             if provenance is not None:
                 source = deployment.source
                 deployment.describe(await in_thread(lambda: self._sources.keep_provenance(name, source, provenance)))
-            return await self._take_in(deployment, began, persist=True)
+            return await self._changes.take_in(deployment, began, persist=True)
 
     async def restore(self, model: DesiredModel, *, suspect: bool = False) -> LoadResult:
         """Serve again what served before this process began: the same file, version and settings, routed.
@@ -340,13 +319,13 @@ class Engine:
         """
         name = check_model_name(model.name)
         began = self.clock()
-        async with self._changing(name):
+        async with self._changes.changing(name):
             current = self._deployments.routed(name)
-            if current is not None and name in self._persisted:  # somebody was faster, and theirs is the later word
+            if current is not None and name in self._changes.persisted:  # somebody was faster: theirs is the later word
                 return LoadResult(current.status(), True, None, self.clock() - began)
             try:
                 source = await in_thread(lambda: self._sources.stored(model))
-                deployment = await self._opened(
+                deployment = await self._changes.opened(
                     name, model.version, source, model.config, persist=False, again=suspect, restored=model
                 )
             except ModelError as error:
@@ -357,8 +336,8 @@ class Engine:
                 # Alive, so nothing is suspected of it. Where this cannot be noted the model serves all the same.
                 with suppress(StorageError):
                     await in_thread(lambda: self._journal.serving(model))
-            self._persisted.add(name)
-            return self._swap_in(deployment, began)
+            self._changes.persisted.add(name)
+            return self._changes.swap_in(deployment, began)
 
     def quarantine(self, model: DesiredModel, reason: str) -> None:
         """List a model as Failed without loading it; a load under its name clears that."""
@@ -370,34 +349,34 @@ class Engine:
 
     async def discard(self, name: str, version: str) -> None:
         """Drop a staged version. Conflict for the one that is routed to."""
-        async with self._changing(name):
-            deployment = self._version(name, version)
+        async with self._changes.changing(name):
+            deployment = self._changes.version(name, version)
             if deployment is self._deployments.routed(name):
                 raise Conflict(f"version {version} of model {name!r} serves; unload the model instead")
-            await _ended(self._retire(deployment))
+            await ended(self._changes.retire(deployment))
 
     async def unload(self, name: str) -> None:
         """Drain and drop every version. ModelNotFound where none is loaded or failed."""
         check_model_name(name)
-        async with self._changing(name, even_lent=True):
+        async with self._changes.changing(name, even_lent=True):
             deployments = self._deployments.of(name)
             if not deployments and not self._deployments.failed(name):
                 raise ModelNotFound(f"Request for unknown model: {name!r} is not loaded, so it cannot be unloaded")
 
             def drop() -> list[asyncio.Task[None]]:
-                self._persisted.discard(name)
-                self._drop_failed(name)
-                return [self._retire(each) for each in deployments]
+                self._changes.persisted.discard(name)
+                self._changes.drop_failed(name)
+                return [self._changes.retire(each) for each in deployments]
 
-            await _ended(*await self._noted(lambda: self._journal.unloaded(name), drop))
+            await ended(*await self._changes.noted(lambda: self._journal.unloaded(name), drop))
 
     async def configure(self, name: str, settings: Mapping[str, object]) -> LoadResult:
         """Change settings of the routed version: live where that is possible, else by a reload off the path."""
         check_model_name(name)
         began = self.clock()
-        async with self._changing(name):
+        async with self._changes.changing(name):
             current = self._deployments.table.choose(name, None)
-            return await self._reconfigured(current, model_config(settings, current.config), began)
+            return await self._changes.reconfigured(current, model_config(settings, current.config), began)
 
     @asynccontextmanager
     async def lend(self, name: str, settings: Mapping[str, object]) -> AsyncIterator[ModelStatus]:
@@ -407,20 +386,20 @@ class Engine:
         Only live settings can be lent. Raises InvalidInput, Conflict, ModelNotFound.
         """
         check_model_name(name)
-        async with self._changing(name):
+        async with self._changes.changing(name):
             current = self._deployments.table.choose(name, None)
             before = current.config
             lent = model_config(settings, before)
             changed = [f.name for f in dataclasses.fields(lent) if getattr(lent, f.name) != getattr(before, f.name)]
             if fixed := [each for each in changed if not current.takes_live(each)]:
                 raise InvalidInput(f"{', '.join(fixed)} cannot change without a reload, so it cannot be lent")
-            self._lent.add(name)
+            self._changes.lent.add(name)
             current.configure(lent)
         try:
             yield current.status()
         finally:
             # No await from here on, so that a cancelled caller gives them back too.
-            self._lent.discard(name)
+            self._changes.lent.discard(name)
             if current.state is ModelState.READY:
                 current.configure(before)
 
@@ -519,102 +498,19 @@ class Engine:
 
     def take_left_over(self) -> set[str]:
         """Digests of files whose load since the last call came to nothing: they failed, or serve already."""
-        found, self._left_over = self._left_over, set()
+        found, self._changes.left_over = self._changes.left_over, set()
         return found
 
     @property
     def changing(self) -> bool:
         """True while any model is being loaded, changed or unloaded."""
-        return any(lock.locked() for lock in self._locks.values())
+        return any(lock.locked() for lock in self._changes.locks.values())
 
     # Below: how
 
-    @asynccontextmanager
-    async def _changing(self, name: str, *, even_lent: bool = False) -> AsyncIterator[None]:
-        if self._closing:
-            raise Draining("the service is shutting down")
-        if not self._started:
-            raise Unavailable("the engine was not started")
-        async with self._locks[name]:
-            if name in self._lent and not even_lent:
-                raise Conflict(
-                    f"the settings of model {name!r} are lent to a load test, which gives them back when it ends; "
-                    "wait for it, or stop it"
-                )
-            yield
-
-    async def _load_stages(self, name: str, above: tuple[str, ...], allow_code: bool) -> None:
-        """Load the models of an ensemble in the repositories, as far as these have them and nothing serves them yet.
-
-        Before the ensemble's own lock is taken: one that leads back to itself is refused when it is opened."""
-        above = (name, *above)
-        for stage in await in_thread(lambda: self._sources.stages(name)):
-            if stage in above or self._deployments.routed(stage) is not None or not self._sources.versions(stage):
-                continue
-            await self._load_stages(stage, above, allow_code)
-            with suppress(ModelError, InvalidInput):  # the ensemble says which stage is missing
-                await self._load(stage, None, None, force=False, persist=False, allow_code=allow_code)
-
-    async def _reconfigured(self, current: Served, config: ModelConfig, began: float) -> LoadResult:
-        changed = [
-            f.name for f in dataclasses.fields(config) if getattr(config, f.name) != getattr(current.config, f.name)
-        ]
-        if not changed:
-            return LoadResult(current.status(), True, None, self.clock() - began)
-        live = all(current.takes_live(each) for each in changed)
-        name = current.name
-        persist = name in self._persisted
-        if live:
-            desired = DesiredModel(name, current.version, current.source.digest, config)
-            await self._noted(
-                lambda: self._journal.serving(desired) if persist else None, lambda: current.configure(config)
-            )
-            if isinstance(current, Deployment) and current.fallback is not None and config.fallback == "none":
-                self._retire(current.fallback)
-            return LoadResult(current.status(), False, current.version, self.clock() - began, live=True)
-        await in_thread(current.source.check_unchanged)
-        deployment = await self._opened(name, current.version, current.source, config, persist=persist)
-        try:
-            return await self._take_in(deployment, began, persist=persist)
-        except StorageError:
-            await _ended(self._retire(deployment))
-            await self._settle(name, persist)
-            raise
-
-    async def _opened(
-        self,
-        name: str,
-        version: str,
-        source: ModelSource,
-        config: ModelConfig,
-        *,
-        persist: bool,
-        again: bool = False,
-        restored: DesiredModel | None = None,
-        code_refusal: str = "",
-    ) -> Served:
-        """A deployment that is Ready and not routed; `persist`: the journal holds an attempt, which is to be settled.
-        With `restored` the attempt is one to restore. With `code_refusal` a model that is code fails by that reason."""
-
-        left = threading.Event()
-
-        def prepare() -> None:
-            if source.runtime.runs_code and (refusal := self._why_no_code or code_refusal):
-                raise ModelError(refusal)
-            if self._trial is not None:
-                self._trial(source, config, again=again)
-            if left.is_set():
-                raise Unavailable("the load was given up")
-            # Only now: whatever ends the process during the trial, it was not this model.
-            if persist:
-                self._journal.attempting(DesiredModel(name, version, source.digest, config))
-            elif restored is not None:
-                with suppress(StorageError):
-                    self._journal.restoring(restored)
-
-        deployment: Served
+    def _made(self, name: str, version: str, source: ModelSource, config: ModelConfig, restored: bool, /) -> Served:
         if source.runtime.opener:
-            deployment = Deployment(
+            return Deployment(
                 name,
                 version,
                 source,
@@ -628,115 +524,29 @@ class Engine:
                 limits=self._limits,
                 marks=self._marks,
             )
-        else:
-            deployment = PipelineDeployment(
-                name,
-                version,
-                source,
-                config,
-                observer=self._observer,
-                clock=self.clock,
-                members=self._deployments,
-                limits=self._limits,
-                restored=restored is not None,
-            )
-        failed_before = self._deployments.failed(name)
-        # Shows as Loading; where it is to replace one of the same version, that one goes on showing itself.
-        added = self._deployments.add(deployment)
-        try:
-            await deployment.open(prepare)
-            if self._closing:
-                raise Draining("the service is shutting down")
-        except BaseException as error:
-            left.set()  # what still runs on a thread notes nothing any more
-            self._deployments.remove(deployment)
-            # A disk that is full is no fault of the model's.
-            if added and deployment.state is ModelState.FAILED and not isinstance(error, StorageError):
-                self._list_failed(deployment.status(), asked=persist and not failed_before)
-            await deployment.close()
-            self._deployments.buried(deployment)
-            await self._settle(name, persist)
-            raise
-        return deployment
+        return PipelineDeployment(
+            name,
+            version,
+            source,
+            config,
+            observer=self._observer,
+            clock=self.clock,
+            members=self._deployments,
+            limits=self._limits,
+            restored=restored,
+        )
 
-    async def _take_in(self, deployment: Served, began: float, *, persist: bool) -> LoadResult:
-        """Note it, then route to it. StorageError, and then nothing has changed."""
-        name = deployment.name
-        desired = DesiredModel(name, deployment.version, deployment.source.digest, deployment.config)
-        harmful = any(status.reason.startswith(HARMFUL) for status in self._deployments.failures(name))
+    async def _load_stages(self, name: str, above: tuple[str, ...], allow_code: bool) -> None:
+        """Load the models of an ensemble in the repositories, as far as these have them and nothing serves them yet.
 
-        def note() -> None:
-            if persist:
-                self._journal.serving(desired)
-            elif name in self._persisted or harmful:
-                self._journal.unloaded(name)
-
-        def swap() -> LoadResult:
-            (self._persisted.add if persist else self._persisted.discard)(name)
-            return self._swap_in(deployment, began)
-
-        return await self._noted(note, swap)
-
-    async def _noted(self, note: Callable[[], None], act: Callable[[], Result]) -> Result:
-        """`note` on a thread, then `act` here. Where `note` raises there is no `act`; a caller who is cancelled in
-        between gets both, since one without the other would be found out after a restart."""
-        noting = asyncio.get_running_loop().run_in_executor(None, note)
-        try:
-            await asyncio.shield(noting)
-        except asyncio.CancelledError:
-            await asyncio.wait([noting])
-            noting.result()
-            act()
-            raise
-        return act()
-
-    async def _settle(self, name: str, persist: bool) -> None:
-        # Where this cannot be noted, a process that dies will be found to have died of this attempt: one load more.
-        if persist:
-            with suppress(StorageError):
-                await in_thread(lambda: self._journal.settled(name))
-
-    def _swap_in(self, deployment: Served, began: float) -> LoadResult:
-        kept, over = self._kept_beside(deployment)
-        before, displaced = self._deployments.route(deployment, kept)
-        self._drop_failed(deployment.name)
-        if isinstance(deployment, Deployment):
-            deployment.fallback = kept
-        deployment.route(True)
-        if before is not None and before is not deployment:
-            before.route(False)
-        for each in (*displaced, *over):
-            self._retire(each)
-        return LoadResult(deployment.status(), False, before.version if before else None, self.clock() - began)
-
-    def _kept_beside(self, new: Served) -> tuple[Deployment | None, list[Deployment]]:
-        """What stays loaded for when `new`, which is about to be routed, fails; and what was kept so far and goes."""
-        before = self._deployments.routed(new.name)
-        if not isinstance(before, Deployment):
-            return None, []
-        # Loaded anew under its own version, a model keeps what it had to fall back to.
-        kept = before if before.version != new.version else before.fallback
-        if kept is not None and (new.config.fallback == "none" or kept is new or not _can_stand_in(kept, new)):
-            kept = None
-        return kept, [each for each in (before.fallback,) if each is not None and each not in (kept, new)]
-
-    def _retire(self, deployment: Served, timeout_s: float = DRAIN_TIMEOUT_S) -> asyncio.Task[None]:
-        """It answers nothing new from now on; the task, which `close` waits for too, ends when it is Gone."""
-        self._deployments.remove(deployment)
-        for other in self._deployments.of(deployment.name):
-            if isinstance(other, Deployment) and other.fallback is deployment:
-                other.fallback = None
-
-        async def leave() -> None:
-            await deployment.drain(timeout_s)
-            await deployment.close()
-            self._deployments.buried(deployment)
-            del self._leaving[deployment]
-
-        if deployment not in self._leaving:
-            deployment.refuse()
-            self._leaving[deployment] = asyncio.ensure_future(leave())
-        return self._leaving[deployment]
+        Before the ensemble's own lock is taken: one that leads back to itself is refused when it is opened."""
+        above = (name, *above)
+        for stage in await in_thread(lambda: self._sources.stages(name)):
+            if stage in above or self._deployments.routed(stage) is not None or not self._sources.versions(stage):
+                continue
+            await self._load_stages(stage, above, allow_code)
+            with suppress(ModelError, InvalidInput):  # the ensemble says which stage is missing
+                await self._load(stage, None, None, force=False, persist=False, allow_code=allow_code)
 
     def _drop_uncommitted(self, deployment: Served) -> None:
         """Drop a version that was staged and never committed. One that a change of its model is under way for is left
@@ -747,64 +557,14 @@ class Engine:
         routed = self._deployments.routed(name)
         if isinstance(routed, Deployment) and routed.fallback is deployment:
             return  # it was committed, and another version has taken over since
-        if self._locks[name].locked():
+        if self._changes.locks[name].locked():
             asyncio.get_running_loop().call_later(1.0, self._drop_uncommitted, deployment)
             return
-        self._left_over.add(deployment.source.digest)
-        self._retire(deployment)
+        self._changes.left_over.add(deployment.source.digest)
+        self._changes.retire(deployment)
 
     def _ready(self) -> list[Served]:
         return [each for each in self._deployments.living if each.state is ModelState.READY]
-
-    def _version(self, name: str, version: str) -> Served:
-        check_model_name(name)
-        check_model_version(version)
-        deployment = self._deployments.get(name, version)
-        if deployment is None:
-            raise ModelNotFound(f"Request for unknown model: {name!r} has no version {version} that is loaded")
-        return deployment
-
-    def _next_version(self, name: str) -> str:
-        return self._deployments.next_version(name, self._sources.versions(name))
-
-    def _list_failed(self, status: ModelStatus, *, asked: bool) -> None:
-        """Where a user `asked` for the load, the user has the error, and nothing is left of what never served."""
-        if asked:
-            self._left_over.update({status.digest} - {""})
-            self._observer.model_changed(dataclasses.replace(status, state=ModelState.GONE))
-        else:
-            self._deployments.fail(status)
-
-    def _note_failure(self, name: str, error: WorkbenchError, source: Path | bytes | None, *, asked: bool) -> None:
-        known = self._sources.versions(name) if source is None else []
-        version = known[-1] if known else self._next_version(name)
-        status = ModelStatus(name, version, ModelState.FAILED, reason=error.message)
-        self._observer.model_changed(status)
-        self._list_failed(status, asked=asked and not self._deployments.failed(name))
-
-    def _drop_failed(self, name: str) -> None:
-        for status in self._deployments.drop_failed(name):
-            self._observer.model_changed(status)
-
-
-async def _ended(*tasks: asyncio.Task[None]) -> None:
-    """Wait for them; unlike awaiting them, being cancelled here does not cancel them."""
-    if tasks:
-        await asyncio.wait(tasks)
-
-
-def _check_same_signature(current: Served | None, new: Served, force: bool) -> None:
-    if current is None or force or current.signature is None or new.signature is None:
-        return
-    if difference := current.signature.difference(new.signature):
-        raise signature_changed(new.name, current.version, difference)
-
-
-def _can_stand_in(kept: Deployment, new: Served) -> bool:
-    """Whether callers of `new` would not notice, but for the version, that another one answers."""
-    if kept.state is not ModelState.READY or kept.signature is None or new.signature is None:
-        return False
-    return not kept.signature.difference(new.signature) and kept.max_batch_size == new.max_batch_size
 
 
 def _overlaid(base: ModelConfig, config: Settings) -> ModelConfig:

@@ -1,0 +1,314 @@
+"""The steps that every change of a model is made of: one change of a model at a time, noted on the disk before it is
+done, opened off the requests' path, swapped in, and retired."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import threading
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from workbench.config import ModelConfig
+from workbench.core.model import DesiredModel, ModelState, ModelStatus, check_model_name, check_model_version
+from workbench.core.ports import Journal, Observer
+from workbench.core.threads import in_thread
+from workbench.engine.deployment import Deployment, Trial
+from workbench.engine.deployments import Deployments
+from workbench.engine.served import Served
+from workbench.engine.sources import ModelSource, Sources
+from workbench.errors import (
+    Conflict,
+    Draining,
+    ModelError,
+    ModelNotFound,
+    StorageError,
+    Unavailable,
+    WorkbenchError,
+    signature_changed,
+)
+from workbench.repository.desired_state import HARMFUL
+
+DRAIN_TIMEOUT_S = 30.0
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class LoadResult:
+    """The result of a change to a model."""
+
+    status: ModelStatus
+    unchanged: bool
+    """True: the same model with the same settings serves already, so nothing was done."""
+    previous: str | None
+    """The version that was routed before, the same one where only settings changed; None where there was none, or
+    nothing changed."""
+    seconds: float
+    live: bool = False
+    """True: settings changed, and nothing was loaded for it."""
+
+
+class Make(Protocol):
+    """Makes a deployment of one version, which is still to be opened."""
+
+    def __call__(
+        self, name: str, version: str, source: ModelSource, config: ModelConfig, restored: bool, /
+    ) -> Served: ...
+
+
+class ModelChanges:
+    """Belongs to the event loop's thread. The engine's verbs are made of its methods, which nobody else calls."""
+
+    def __init__(
+        self,
+        sources: Sources,
+        make: Make,
+        *,
+        observer: Observer,
+        journal: Journal,
+        trial: Trial | None,
+        why_no_code: str,
+        clock: Callable[[], float],
+    ) -> None:
+        self.sources = sources
+        self.observer = observer
+        self.journal = journal
+        self.clock = clock
+        self.deployments = Deployments()
+        self.started = self.closing = False
+        self.persisted: set[str] = set()
+        """The models whose routed version the journal holds."""
+        self.locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self.lent: set[str] = set()
+        """The models whose settings are a borrower's."""
+        self.leaving: dict[Served, asyncio.Task[None]] = {}
+        self.left_over: set[str] = set()
+        """Digests of files whose load came to nothing."""
+        self._make = make
+        self._trial = trial
+        self._why_no_code = why_no_code
+
+    @asynccontextmanager
+    async def changing(self, name: str, *, even_lent: bool = False) -> AsyncIterator[None]:
+        if self.closing:
+            raise Draining("the service is shutting down")
+        if not self.started:
+            raise Unavailable("the engine was not started")
+        async with self.locks[name]:
+            if name in self.lent and not even_lent:
+                raise Conflict(
+                    f"the settings of model {name!r} are lent to a load test, which gives them back when it ends; "
+                    "wait for it, or stop it"
+                )
+            yield
+
+    async def reconfigured(self, current: Served, config: ModelConfig, began: float) -> LoadResult:
+        changed = [
+            f.name for f in dataclasses.fields(config) if getattr(config, f.name) != getattr(current.config, f.name)
+        ]
+        if not changed:
+            return LoadResult(current.status(), True, None, self.clock() - began)
+        live = all(current.takes_live(each) for each in changed)
+        name = current.name
+        persist = name in self.persisted
+        if live:
+            desired = DesiredModel(name, current.version, current.source.digest, config)
+            await self.noted(
+                lambda: self.journal.serving(desired) if persist else None, lambda: current.configure(config)
+            )
+            if isinstance(current, Deployment) and current.fallback is not None and config.fallback == "none":
+                self.retire(current.fallback)
+            return LoadResult(current.status(), False, current.version, self.clock() - began, live=True)
+        await in_thread(current.source.check_unchanged)
+        deployment = await self.opened(name, current.version, current.source, config, persist=persist)
+        try:
+            return await self.take_in(deployment, began, persist=persist)
+        except StorageError:
+            await ended(self.retire(deployment))
+            await self.settle(name, persist)
+            raise
+
+    async def opened(
+        self,
+        name: str,
+        version: str,
+        source: ModelSource,
+        config: ModelConfig,
+        *,
+        persist: bool,
+        again: bool = False,
+        restored: DesiredModel | None = None,
+        code_refusal: str = "",
+    ) -> Served:
+        """A deployment that is Ready and not routed; `persist`: the journal holds an attempt, which is to be settled.
+        With `restored` the attempt is one to restore. With `code_refusal` a model that is code fails by that reason."""
+
+        left = threading.Event()
+
+        def prepare() -> None:
+            if source.runtime.runs_code and (refusal := self._why_no_code or code_refusal):
+                raise ModelError(refusal)
+            if self._trial is not None:
+                self._trial(source, config, again=again)
+            if left.is_set():
+                raise Unavailable("the load was given up")
+            # Only now: whatever ends the process during the trial, it was not this model.
+            if persist:
+                self.journal.attempting(DesiredModel(name, version, source.digest, config))
+            elif restored is not None:
+                with suppress(StorageError):
+                    self.journal.restoring(restored)
+
+        deployment = self._make(name, version, source, config, restored is not None)
+        failed_before = self.deployments.failed(name)
+        # Shows as Loading; where it is to replace one of the same version, that one goes on showing itself.
+        added = self.deployments.add(deployment)
+        try:
+            await deployment.open(prepare)
+            if self.closing:
+                raise Draining("the service is shutting down")
+        except BaseException as error:
+            left.set()  # what still runs on a thread notes nothing any more
+            self.deployments.remove(deployment)
+            # A disk that is full is no fault of the model's.
+            if added and deployment.state is ModelState.FAILED and not isinstance(error, StorageError):
+                self.list_failed(deployment.status(), asked=persist and not failed_before)
+            await deployment.close()
+            self.deployments.buried(deployment)
+            await self.settle(name, persist)
+            raise
+        return deployment
+
+    async def take_in(self, deployment: Served, began: float, *, persist: bool) -> LoadResult:
+        """Note it, then route to it. StorageError, and then nothing has changed."""
+        name = deployment.name
+        desired = DesiredModel(name, deployment.version, deployment.source.digest, deployment.config)
+        harmful = any(status.reason.startswith(HARMFUL) for status in self.deployments.failures(name))
+
+        def note() -> None:
+            if persist:
+                self.journal.serving(desired)
+            elif name in self.persisted or harmful:
+                self.journal.unloaded(name)
+
+        def swap() -> LoadResult:
+            (self.persisted.add if persist else self.persisted.discard)(name)
+            return self.swap_in(deployment, began)
+
+        return await self.noted(note, swap)
+
+    async def noted(self, note: Callable[[], None], act: Callable[[], Result]) -> Result:
+        """`note` on a thread, then `act` here. Where `note` raises there is no `act`; a caller who is cancelled in
+        between gets both, since one without the other would be found out after a restart."""
+        noting = asyncio.get_running_loop().run_in_executor(None, note)
+        try:
+            await asyncio.shield(noting)
+        except asyncio.CancelledError:
+            await asyncio.wait([noting])
+            noting.result()
+            act()
+            raise
+        return act()
+
+    async def settle(self, name: str, persist: bool) -> None:
+        # Where this cannot be noted, a process that dies will be found to have died of this attempt: one load more.
+        if persist:
+            with suppress(StorageError):
+                await in_thread(lambda: self.journal.settled(name))
+
+    def swap_in(self, deployment: Served, began: float) -> LoadResult:
+        kept, over = self._kept_beside(deployment)
+        before, displaced = self.deployments.route(deployment, kept)
+        self.drop_failed(deployment.name)
+        if isinstance(deployment, Deployment):
+            deployment.fallback = kept
+        deployment.route(True)
+        if before is not None and before is not deployment:
+            before.route(False)
+        for each in (*displaced, *over):
+            self.retire(each)
+        return LoadResult(deployment.status(), False, before.version if before else None, self.clock() - began)
+
+    def _kept_beside(self, new: Served) -> tuple[Deployment | None, list[Deployment]]:
+        """What stays loaded for when `new`, which is about to be routed, fails; and what was kept so far and goes."""
+        before = self.deployments.routed(new.name)
+        if not isinstance(before, Deployment):
+            return None, []
+        # Loaded anew under its own version, a model keeps what it had to fall back to.
+        kept = before if before.version != new.version else before.fallback
+        if kept is not None and (new.config.fallback == "none" or kept is new or not _can_stand_in(kept, new)):
+            kept = None
+        return kept, [each for each in (before.fallback,) if each is not None and each not in (kept, new)]
+
+    def retire(self, deployment: Served, timeout_s: float = DRAIN_TIMEOUT_S) -> asyncio.Task[None]:
+        """It answers nothing new from now on; the task, which `close` waits for too, ends when it is Gone."""
+        self.deployments.remove(deployment)
+        for other in self.deployments.of(deployment.name):
+            if isinstance(other, Deployment) and other.fallback is deployment:
+                other.fallback = None
+
+        async def leave() -> None:
+            await deployment.drain(timeout_s)
+            await deployment.close()
+            self.deployments.buried(deployment)
+            del self.leaving[deployment]
+
+        if deployment not in self.leaving:
+            deployment.refuse()
+            self.leaving[deployment] = asyncio.ensure_future(leave())
+        return self.leaving[deployment]
+
+    def version(self, name: str, version: str) -> Served:
+        check_model_name(name)
+        check_model_version(version)
+        deployment = self.deployments.get(name, version)
+        if deployment is None:
+            raise ModelNotFound(f"Request for unknown model: {name!r} has no version {version} that is loaded")
+        return deployment
+
+    def next_version(self, name: str) -> str:
+        return self.deployments.next_version(name, self.sources.versions(name))
+
+    def list_failed(self, status: ModelStatus, *, asked: bool) -> None:
+        """Where a user `asked` for the load, the user has the error, and nothing is left of what never served."""
+        if asked:
+            self.left_over.update({status.digest} - {""})
+            self.observer.model_changed(dataclasses.replace(status, state=ModelState.GONE))
+        else:
+            self.deployments.fail(status)
+
+    def note_failure(self, name: str, error: WorkbenchError, source: Path | bytes | None, *, asked: bool) -> None:
+        known = self.sources.versions(name) if source is None else []
+        version = known[-1] if known else self.next_version(name)
+        status = ModelStatus(name, version, ModelState.FAILED, reason=error.message)
+        self.observer.model_changed(status)
+        self.list_failed(status, asked=asked and not self.deployments.failed(name))
+
+    def drop_failed(self, name: str) -> None:
+        for status in self.deployments.drop_failed(name):
+            self.observer.model_changed(status)
+
+
+async def ended(*tasks: asyncio.Task[None]) -> None:
+    """Wait for them; unlike awaiting them, being cancelled here does not cancel them."""
+    if tasks:
+        await asyncio.wait(tasks)
+
+
+def check_same_signature(current: Served | None, new: Served, force: bool) -> None:
+    if current is None or force or current.signature is None or new.signature is None:
+        return
+    if difference := current.signature.difference(new.signature):
+        raise signature_changed(new.name, current.version, difference)
+
+
+def _can_stand_in(kept: Deployment, new: Served) -> bool:
+    """Whether callers of `new` would not notice, but for the version, that another one answers."""
+    if kept.state is not ModelState.READY or kept.signature is None or new.signature is None:
+        return False
+    return not kept.signature.difference(new.signature) and kept.max_batch_size == new.max_batch_size
