@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import msgspec
+
 from workbench.core.messages import GUEST_PRIORITY, ReleaseReason
 from workbench.engine.admission import ShapeKey
 from workbench.engine.arbiter import GRANTED, Scheduler, UnlimitedScheduler, Waker
@@ -23,14 +25,13 @@ GUEST_DELAY_S = 1.0
 what a share may send at once takes to run, mostly; not for ever, so that no share starves."""
 
 
-@dataclass(slots=True)
-class Batch:
+class Batch(msgspec.Struct):
     """The requests of one run, and those dropped while it was formed."""
 
     tickets: list[PendingRequest]
     reason: ReleaseReason
     formed_at: float
-    dropped: list[tuple[PendingRequest, WorkbenchError]] = field(default_factory=list)
+    dropped: list[tuple[PendingRequest, WorkbenchError]] = []
     rows: int = 0
     run_rows: int = 0
     """With the padding."""

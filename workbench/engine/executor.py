@@ -6,8 +6,9 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from queue import Empty, SimpleQueue
+
+import msgspec
 
 from workbench.core.messages import ReleaseReason
 from workbench.core.ports import Interruptible, Session
@@ -23,8 +24,7 @@ from workbench.errors import DeadlineExceeded, ExecutionError, InvalidInput, Wor
 log = logging.getLogger("workbench.engine")
 
 
-@dataclass(slots=True)
-class Done:
+class Done(msgspec.Struct):
     """One batch, run: for each ticket its outputs or its error, and where the time went (clock readings)."""
 
     tickets: list[PendingRequest]

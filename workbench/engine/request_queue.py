@@ -8,8 +8,9 @@ starves. Among equal priorities the order is that of arrival.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from workbench.core.messages import InferRequest, InferResponse
 from workbench.engine.admission import ShapeKey
@@ -33,8 +34,7 @@ class Completion(Protocol):
     def set_exception(self, exception: WorkbenchError, /) -> None: ...
 
 
-@dataclass(slots=True, eq=False)
-class PendingRequest:
+class PendingRequest(msgspec.Struct, eq=False):
     """An accepted request. Its promise is completed exactly once, on the event loop's thread."""
 
     request: InferRequest

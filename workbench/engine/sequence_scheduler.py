@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 from collections import deque
 from collections.abc import Callable, Mapping
+
+import msgspec
 
 from workbench.config import MIB, ModelConfig
 from workbench.core.messages import SequenceStep
@@ -185,7 +186,7 @@ class SequenceScheduler:
         state = None if step.start else self._table.sequence(step.id).state
         try:
             inputs = self._states.inputs(ticket.request.inputs, step, state)
-            ticket.request = dataclasses.replace(ticket.request, inputs=inputs)
+            ticket.request = msgspec.structs.replace(ticket.request, inputs=inputs)
             ticket.outputs = tuple(dict.fromkeys((*ticket.outputs, *self._states.outputs)))
             if self._batched:
                 ticket.key = tuple(inputs[spec.name].shape[1:] for spec in self._states.tried.inputs)
