@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from workbench.core.model import ModelStatus, Signature
+from workbench.core.model import ModelStatus, Signature, named_version
 from workbench.errors import InvalidInput, Unavailable, Unsupported, WorkbenchError
 
 if TYPE_CHECKING:
@@ -169,6 +169,7 @@ class Workbench:
         batch: bool = False,
         allow_code: bool = False,
         signature: str = "",
+        route: bool = True,
         **settings: object,
     ) -> LoadReport:
         """Serves `source` as model `name`, and reports what was done.
@@ -185,7 +186,8 @@ class Workbench:
         that is not enough, the error asks for `sample`.
 
         Loading the same model again changes nothing. Another model becomes the next version and takes over without a
-        failed request. If its inputs or outputs differ, that needs `force`.
+        failed request. If its inputs or outputs differ, that needs `force`. With `route=False` the version that serves
+        goes on, and the new one answers calls that name it: `wb["digits:2"]`.
 
         `delay` is seconds or a text like "5ms". `settings` are further settings of `ModelConfig`, by name. With
         `progress` True a bar is shown; a function is called with each step, up to four times a second.
@@ -211,6 +213,7 @@ class Workbench:
                 batch=batch,
                 allow_code=allow_code,
                 signature=signature,
+                route=route,
             )
 
         return _run(f"load {name}", call, progress)
@@ -315,7 +318,7 @@ class Workbench:
         """
         from workbench.client.export import export
 
-        wanted = None if version is None else str(version)
+        name, wanted = _version_of(name, version)
 
         def call(told: LoadProgress) -> Coroutine[Any, Any, Card]:
             return export(self._client, name, Path(path), version=wanted, force=force, progress=told)
@@ -323,11 +326,15 @@ class Workbench:
         return _run(f"export {name}", call, progress)
 
     def unload(self, name: str) -> None:
-        """Unloads every version of model `name` and frees its memory, after its current requests have ended."""
+        """Unloads every version of model `name` and frees its memory, after its current requests have ended.
+
+        "digits:1" unloads version 1 alone. Raises Conflict for the version that serves.
+        """
         from workbench.client import sync
 
+        name, version = _version_of(name)
         self._predictor.forget(name)
-        sync.run(self._client.unload(name))
+        sync.run(self._client.unload(name, version))
 
     def predict(
         self,
@@ -338,7 +345,7 @@ class Workbench:
         outputs: Sequence[str] = (),
         progress: Told | bool = False,
     ) -> Prediction:
-        """Returns the prediction of model `name` for `value`.
+        """Returns the prediction of model `name`, or of a version of it as in "digits:2", for `value`.
 
         `value` is an array, a list, a DataFrame, or a dict of them by input name. Numbers are converted to the
         model's type if they fit. A single row gets the batch axis. More rows than a batch takes are split into
@@ -357,7 +364,7 @@ class Workbench:
     def _prediction(
         self, name: str, value: object, version: str | int | None, outputs: Sequence[str]
     ) -> Callable[[LoadProgress], Coroutine[Any, Any, Prediction]]:
-        wanted = None if version is None else str(version)
+        name, wanted = _version_of(name, version)
 
         def call(told: LoadProgress) -> Coroutine[Any, Any, Prediction]:
             return self._predictor.predict(name, value, version=wanted, outputs=outputs, progress=told)
@@ -383,7 +390,7 @@ class Workbench:
         from workbench.client import sync
         from workbench.client.model_card import described
 
-        wanted = None if version is None else str(version)
+        name, wanted = _version_of(name, version)
         return described(sync.run(self._client.describe(name, wanted)))
 
     def set(self, name: str, **settings: object) -> Card:
@@ -475,8 +482,10 @@ class Workbench:
         return compare(first.run, second.run)
 
     def __getitem__(self, name: str) -> Model:
-        status = self._status(name)
-        return Model(self, status.name)
+        """The model, or a version of it: `wb["digits:2"]`. Raises ModelNotFound."""
+        name, version = _version_of(name)
+        status = self._status(name, version)
+        return Model(self, status.name, version)
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and name in list(self)
@@ -798,12 +807,23 @@ _NOWHERE = "http://127.0.0.1:1"
 """An address that refuses connections, which makes a client of the shared service look up the real one."""
 
 
-class Model:
-    """Represents one model of a workbench; calling it returns a prediction."""
+def _version_of(name: str, version: str | int | None = None) -> tuple[str, str | None]:
+    """The model, and the version that "digits:2" or `version` names. Raises InvalidInput where they differ."""
+    model, named = named_version(name) if isinstance(name, str) else (name, None)
+    wanted = named if version is None else str(version)
+    if named not in (None, wanted):
+        raise InvalidInput(f"{name!r} names version {named}, and version={wanted!r} another one; give one of them")
+    return model, wanted
 
-    def __init__(self, workbench: Workbench, name: str) -> None:
+
+class Model:
+    """Represents one model of a workbench, or one version of it; calling it returns a prediction."""
+
+    def __init__(self, workbench: Workbench, name: str, version: str | None = None) -> None:
         self._workbench = workbench
         self.name = name
+        self.version = version
+        """None: whichever version serves."""
 
     def __call__(
         self,
@@ -813,6 +833,7 @@ class Model:
         outputs: Sequence[str] = (),
         progress: Told | bool = False,
     ) -> Prediction:
+        version = self.version if version is None else version
         return self._workbench.predict(self.name, value, version=version, outputs=outputs, progress=progress)
 
     predict = __call__
@@ -827,12 +848,13 @@ class Model:
         self, value: object, *, version: str | int | None = None, outputs: Sequence[str] = ()
     ) -> Job[Prediction]:
         """Predicts in the background and returns a job."""
+        version = self.version if version is None else version
         return self._workbench.submit(self.name, value, version=version, outputs=outputs)
 
     @property
     def status(self) -> ModelStatus:
-        """The current status of the version that serves."""
-        return self._workbench._status(self.name)
+        """The current status of this version, or of the one that serves."""
+        return self._workbench._status(self.name, self.version)
 
     @property
     def signature(self) -> Signature | None:
@@ -855,11 +877,11 @@ class Model:
         return self._workbench.set(self.name, **settings)
 
     def unload(self) -> None:
-        """Unloads every version of the model."""
-        self._workbench.unload(self.name)
+        """Unloads every version of the model, or the one that this names."""
+        self._workbench.unload(self.name if self.version is None else f"{self.name}:{self.version}")
 
     def __repr__(self) -> str:
-        return repr(self._workbench.show(self.name))
+        return repr(self._workbench.show(self.name, self.version))
 
     def _repr_html_(self) -> str:
-        return self._workbench.show(self.name)._repr_html_()
+        return self._workbench.show(self.name, self.version)._repr_html_()

@@ -187,13 +187,17 @@ def _add_load(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--instances", type=int, metavar="N", help="runners; 1 lets the service choose (1)")
     parser.add_argument("--signature", default="", metavar="NAME", help="one of a SavedModel's (serving_default)")
     parser.add_argument("--allow-code", action="store_true", help="it may be a Python function, whose code then runs")
+    parser.add_argument(
+        "--no-route", action="store_true", help="beside the version that serves, for calls that name it"
+    )
     parser.add_argument("--force", action="store_true", help="load even if inputs or outputs change")
 
 
 def _load(arguments: argparse.Namespace) -> int:
     names = ("device", "max_batch", "delay", "instances", "allow_code", "signature")
     options = {name: getattr(arguments, name) for name in names}
-    return _say(_service(arguments).load(arguments.name, arguments.source, force=arguments.force, **options))
+    options |= {"force": arguments.force, "route": not arguments.no_route}
+    return _say(_service(arguments).load(arguments.name, arguments.source, **options))
 
 
 def _add_pipeline(parser: argparse.ArgumentParser) -> None:

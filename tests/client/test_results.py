@@ -143,22 +143,33 @@ def test_an_open_circuit_breaker_is_said_in_the_table_and_the_card() -> None:
 
 
 def test_a_report_says_what_was_done() -> None:
-    new = repr(LoadReport(status(version="2", device="cpu"), False, "1", 0.5, "exported m", "equal", ("compared so",)))
+    served = status(version="2", device="cpu", routed=True)
+    new = repr(LoadReport(served, False, "1", 0.5, "exported m", "equal", ("compared so",)))
     assert new.startswith(
         "exported m · equal · serving in 500 ms\n  m version 2 serves on cpu instead of version 1\n  compared so\n"
         "  X FP32[rows, 4] → y FP32[rows, 1]"
     )
     assert "m version 2 serves on cpu; it took 500 ms" in repr(
-        LoadReport(status(version="2", device="cpu"), False, None, 0.5)
+        LoadReport(status(version="2", device="cpu", routed=True), False, None, 0.5)
     )
-    assert "m version 1 serves with the new settings;" in repr(LoadReport(status(), False, "1", 0.5))
-    assert repr(LoadReport(status(), True, None, 0.1)) == "m is unchanged, version 1 serving"
+    assert "m version 1 serves with the new settings;" in repr(LoadReport(status(routed=True), False, "1", 0.5))
+    assert repr(LoadReport(status(routed=True), True, None, 0.1)) == "m is unchanged, version 1 serving"
+
+
+def test_a_report_of_a_version_beside_says_how_it_is_called_and_what_serves() -> None:
+    beside = repr(LoadReport(status(version="2"), False, "1", 0.5, "exported m", "equal"))
+    assert beside.startswith(
+        "exported m · equal · loaded in 500 ms\n  m version 2 is loaded and answers as m:2; version 1"
+    )
+    alone = repr(LoadReport(status(), False, None, 0.5))
+    assert alone.startswith("m version 1 is loaded and answers as m:1; no version serves calls that name none")
+    assert repr(LoadReport(status(version="2"), True, None, 0.1)) == "m is unchanged, version 2 loaded already"
 
 
 def test_a_report_tells_a_delay_that_was_asked_for() -> None:
     waits = status(config=ModelConfig(max_queue_delay_s=5.0))
     assert "a batch may wait 5.00 s to grow" in repr(LoadReport(waits, False, None, 0.5))
-    assert "to grow" not in repr(LoadReport(status(), False, None, 0.5))
+    assert "to grow" not in repr(LoadReport(status(routed=True), False, None, 0.5))
 
 
 def test_a_status_shows_itself_in_one_line() -> None:

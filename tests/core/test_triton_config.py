@@ -71,8 +71,6 @@ def test_a_field_means_a_setting(text: str, settings: dict[str, Any]) -> None:
         ("dynamic_batching { priority_levels: 99 }", "99 priority_levels"),
         ("dynamic_batching { default_queue_policy { timeout_action: DELAY } }", "DELAY"),
         ("instance_group [ { kind: KIND_CPU }, { kind: KIND_GPU } ]", "on one device"),
-        ("version_policy { all { } }", "several versions"),
-        ("version_policy { latest { num_versions: 2 } }", "several versions"),
         ("optimization { graph { level: 1 } }", "optimization"),
         ('parameters { key: "execution_mode" value { string_value: "1" } }', "execution_mode"),
     ],
@@ -144,9 +142,27 @@ def test_what_cannot_be_is_refused(text: str, kind: type[WorkbenchError], said: 
         of(text, "mine")
 
 
-def test_the_highest_of_the_specific_versions_is_meant() -> None:
-    assert of("version_policy { specific { versions: [ 1, 3 ] } }").versions == frozenset({1, 3})
-    assert of("version_policy { latest { num_versions: 1 } }").versions is None
+@pytest.mark.parametrize(
+    ("policy", "setting"),
+    [
+        ("specific { versions: [ 3, 1 ] }", "specific:1,3"),
+        ("latest { num_versions: 2 }", "latest:2"),
+        ("latest { }", "latest:1"),
+        ("all { }", "all"),
+    ],
+)
+def test_a_version_policy_means_which_versions_stay_loaded(policy: str, setting: str) -> None:
+    found = of(f"version_policy {{ {policy} }}")
+    assert (found.settings["versions"], found.notes) == (setting, ())
+    assert model_config(found.settings).versions == setting
+
+
+def test_a_configuration_of_ours_that_comes_back_keeps_the_models_own_policy() -> None:
+    said = of(
+        'version_policy { specific { versions: [ 7 ] } } parameters { key: "infer_workbench.versions" '
+        'value { string_value: "latest:3" } }'
+    )
+    assert said.settings["versions"] == "latest:3"
 
 
 @pytest.mark.parametrize(

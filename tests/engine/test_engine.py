@@ -415,7 +415,7 @@ async def test_a_discarded_version_is_gone_and_the_serving_one_cannot_be_discard
     store = ModelStore(tmp_path / "uploads")
     engine = await start(Opener(FakeSession()))
     first = await engine.stage("m", store.add_bytes(onnx_bytes(1)))
-    with pytest.raises(Unavailable, match="is Ready yet"):
+    with pytest.raises(Unavailable, match="a request has to name one"):
         await ask(engine, 0)
     await engine.discard("m", first.status.version)
     with pytest.raises(ModelNotFound):

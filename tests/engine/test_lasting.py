@@ -20,6 +20,7 @@ from workbench.core.messages import InferRequest
 from workbench.core.model import DesiredModel, ModelState, ModelStatus
 from workbench.core.onnx_metadata import with_metadata
 from workbench.core.provenance import METADATA_KEY, AnswerCheck, Provenance, encode
+from workbench.core.version_plan import VersionPlan
 from workbench.engine import Engine
 from workbench.engine.sources import ModelSource
 from workbench.errors import Conflict, InvalidInput, ModelError, ModelNotFound, StorageError, Unavailable
@@ -326,9 +327,9 @@ async def test_a_caller_who_leaves_while_it_is_noted_leaves_both_sides_alike(
     real = state.serving
     loop = asyncio.get_running_loop()
 
-    def serving(model: DesiredModel) -> None:
+    def serving(model: DesiredModel, plan: VersionPlan, beside: Sequence[DesiredModel]) -> None:
         loop.call_soon_threadsafe(loading.cancel)
-        real(model)
+        real(model, plan, beside)
 
     monkeypatch.setattr(state, "serving", serving)
     loading = asyncio.ensure_future(engine.load("m", onnx_bytes(2)))

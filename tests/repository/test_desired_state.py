@@ -342,7 +342,7 @@ def test_an_older_file_is_migrated_with_what_it_holds(path: Path, monkeypatch: p
     state = opened(path)
     assert rows(state) == [("m", "1", DesiredKind.SERVING)]
     assert state._read("SELECT colour FROM models") == [("red",)]
-    assert state._read("PRAGMA user_version") == [(3,)]
+    assert state._read("PRAGMA user_version") == [(4,)]
     state.close()
 
 

@@ -318,10 +318,11 @@ class AsyncClient:
         *,
         force: bool = False,
         allow_code: bool = False,
+        route: bool = True,
     ) -> control.LoadAnswer:
-        """Load a file or folder of the service's machine, and route to it. `allow_code`: it may be a Python function,
-        which runs as the service's user."""
-        body = {"path": str(path), "config": dict(config or {}), "force": force, **_code(allow_code)}
+        """Load a file or folder of the service's machine, and route to it; without `route` beside what serves.
+        `allow_code`: it may be a Python function, which runs as the service's user."""
+        body = {"path": str(path), "config": dict(config or {}), "force": force, **_code(allow_code), **_beside(route)}
         path = f"/control/models/{_model(name)}/load"
         return control.decode_load(await self._json("POST", path, body, lasting=f"loading {name!r}"))
 
@@ -334,16 +335,18 @@ class AsyncClient:
         sent: Callable[[int], object] | None = None,
         allow_code: bool = False,
         keep_s: float | None = None,
+        route: bool = True,
     ) -> control.LoadAnswer:
         """Upload an ONNX file. It is loaded and warmed up; only requests that name its version reach it.
 
         After `keep_s` seconds the service discards it where it was not committed: then this process was killed.
+        Without `route` it is to stay beside what serves, so a file that is loaded already is unchanged.
         `sent` is called with the size of each piece once it is sent. See `stage_path` for a file with others beside it.
         """
         if isinstance(model, Path) and not _can_be_read(model):
             raise InvalidInput(f"{str(model)!r} is not a readable file, so it cannot be uploaded")
         path = f"/control/models/{_model(name)}/stage?config={quote(json.dumps(dict(config or {})))}"
-        path += "&allow_code=true" if allow_code else ""
+        path += ("&allow_code=true" if allow_code else "") + ("" if route else "&beside=true")
         path += f"&keep_s={keep_s:g}" if keep_s else ""
         headers = {"Content-Type": "application/octet-stream"}
         upload = model if sent is None else CountedBody(model, sent)
@@ -351,20 +354,33 @@ class AsyncClient:
         return control.decode_load(self._decoded(body))
 
     async def stage_path(
-        self, name: str, path: Path, config: Mapping[str, object] | None = None, *, keep_s: float | None = None
+        self,
+        name: str,
+        path: Path,
+        config: Mapping[str, object] | None = None,
+        *,
+        keep_s: float | None = None,
+        route: bool = True,
     ) -> control.LoadAnswer:
         """The same with a file or folder of the service's machine, and with what lies beside it."""
-        body: dict[str, object] = {"path": str(path), "config": dict(config or {}), "stage": True}
+        body: dict[str, object] = {"path": str(path), "config": dict(config or {}), "stage": True, **_beside(route)}
         body |= {"keep_s": keep_s} if keep_s else {}
         where = f"/control/models/{_model(name)}/load"
         return control.decode_load(await self._json("POST", where, body, lasting=f"loading {name!r}"))
 
     async def commit(
-        self, name: str, version: str, *, force: bool = False, provenance: Provenance | None = None
+        self,
+        name: str,
+        version: str,
+        *,
+        force: bool = False,
+        provenance: Provenance | None = None,
+        route: bool = True,
     ) -> control.LoadAnswer:
-        """Route to a staged version and drain the one before; `provenance` is kept with it."""
+        """Route to a staged version and drain the one before; without `route`, keep it loaded beside what serves.
+        `provenance` is kept with it."""
         path = f"/control/models/{_model(name, version)}/commit"
-        body: dict[str, object] = {"force": force}
+        body: dict[str, object] = {"force": force, **_beside(route)}
         if provenance is not None:
             body["provenance"] = json.loads(encode(provenance))
         return control.decode_load(
@@ -376,9 +392,9 @@ class AsyncClient:
         path = f"/control/models/{_model(name, version)}/discard"
         await self._json("POST", path, {}, lasting=f"dropping {name!r}, version {version}")
 
-    async def unload(self, name: str) -> None:
-        """Drain and unload every version."""
-        path = f"/control/models/{_model(name)}/unload"
+    async def unload(self, name: str, version: str | None = None) -> None:
+        """Drain and unload every version, or one that does not serve."""
+        path = f"/control/models/{_model(name, version)}/unload"
         await self._json("POST", path, {}, lasting=f"unloading {name!r}, after its requests")
 
     async def configure(self, name: str, settings: Mapping[str, object]) -> control.LoadAnswer:
@@ -797,6 +813,11 @@ class AsyncClient:
 def _code(allow: bool) -> dict[str, bool]:
     """What a load says of code; nothing where it is not allowed, since older services do not know the word."""
     return {"allow_code": True} if allow else {}
+
+
+def _beside(route: bool) -> dict[str, bool]:
+    """The same of a load that nothing is routed to."""
+    return {} if route else {"route": False}
 
 
 def _json_length(headers: Mapping[str, str]) -> int | None:

@@ -288,13 +288,19 @@ class LoadReport:
     def _headline(self) -> str:
         """One line of clauses for a live object; for a file, which version serves."""
         if self.exported and not self.unchanged:
-            return " · ".join(filter(None, [self.exported, self.compared, f"serving in {milliseconds(self.seconds)}"]))
+            done = f"{'serving' if self.status.routed else 'loaded'} in {milliseconds(self.seconds)}"
+            return " · ".join(filter(None, [self.exported, self.compared, done]))
         return self._serving()
 
     def _serving(self) -> str:
         if self.unchanged:
             compared = f" · {self.compared}" if self.compared else ""
-            return f"{self.status.name} is unchanged, version {self.version} serving{compared}"
+            which = "serving" if self.status.routed else "loaded already"
+            return f"{self.status.name} is unchanged, version {self.version} {which}{compared}"
+        if not self.status.routed:
+            serves = f"version {self.previous} serves" if self.previous else "no version serves calls that name none"
+            name = f"{self.status.name}:{self.version}"
+            return f"{self.status.name} version {self.version} is loaded and answers as {name}; {serves}"
         instead = f" instead of version {self.previous}" if self.previous else ""
         if self.previous == self.version:
             instead = " with the new settings"

@@ -105,6 +105,15 @@ class ModelConfig:
     """Seconds inside the runtime from which on a call counts as slow; 0: none does."""
     breaker_open_s: Annotated[float, Range(0.1, 3600.0), Live] = 5.0
     """Seconds that an open breaker refuses calls, before it lets a few through to see how they end."""
+    versions: Annotated[
+        str,
+        TextPattern(
+            r"latest(:[1-9][0-9]{0,3})?|all|specific:[1-9][0-9]{0,8}(,[1-9][0-9]{0,8}){0,99}",
+            '"latest:N", "all" or "specific:1,3"',
+        ),
+        Live,
+    ] = "latest:1"
+    """Which versions stay loaded when another one is routed to: the latest N, all, or specific ones."""
     fallback: Annotated[str, Choices(("none", "previous")), Live] = "none"
     """What answers calls without a version that an open breaker refuses: "none", or "previous", the version before,
     which then stays loaded when this one takes over."""

@@ -62,13 +62,15 @@ async def load(
     batch: bool = False,
     allow_code: bool = False,
     signature: str = "",
+    route: bool = True,
 ) -> LoadReport:
     """Serve `source` (a path, bytes, an onnx.ModelProto, a live object or a function) as `name`.
 
     `as_python`: an object by its source and its values, without an export; `batch`: the function takes rows, and those
     of several requests at once. `sample` and `tolerance` concern live objects only. `allow_code`: a path or
     bytes may be a Python function that was exported, whose code then runs; a live function says so by itself.
-    `signature` chooses one of a SavedModel's.
+    `signature` chooses one of a SavedModel's. Without `route` it is loaded beside what serves, for requests that name
+    its version.
 
     Raises ModelError for an export that does not answer as the original does, Unsupported for an object that has no
     converter.
@@ -86,17 +88,22 @@ async def load(
         path = _existing(os.fspath(source))
         _check_kind(path)
         if not _is_loopback(client.url):
-            return await _upload(client, name, path, settings, began, progress, force=force, allow_code=allow_code)
+            return await _upload(
+                client, name, path, settings, began, progress, force=force, allow_code=allow_code, route=route
+            )
         progress.begin(_LOADING)
-        done = await client.load(name, path, settings, force=force, allow_code=allow_code)
+        done = await client.load(name, path, settings, force=force, allow_code=allow_code, route=route)
         return LoadReport(done.status, done.unchanged, done.previous, time.perf_counter() - began)
     if isinstance(source, bytes | bytearray | memoryview):
         if other := foreign(bytes(source[:HEAD_BYTES])):
             raise ModelError(f"what these bytes hold {other}")
         data = bytes(source)
-        return await _upload(client, name, data, settings, began, progress, force=force, allow_code=allow_code)
+        return await _upload(
+            client, name, data, settings, began, progress, force=force, allow_code=allow_code, route=route
+        )
     if callable(serialize := getattr(source, "SerializeToString", None)):  # an onnx.ModelProto
-        return await _upload(client, name, _serialized(source, serialize), settings, began, progress, force=force)
+        model = _serialized(source, serialize)
+        return await _upload(client, name, model, settings, began, progress, force=force, route=route)
 
     if as_python or batch:
         source = PythonFunction(source, batch)
@@ -119,6 +126,7 @@ async def load(
                 tried,
                 force=force,
                 allow_code=allow_code,
+                route=route,
             )
         except DoesNotAgree as error:
             if converted.retry is None:
@@ -179,6 +187,7 @@ async def _checked(
     *,
     force: bool,
     allow_code: bool,
+    route: bool,
 ) -> LoadReport:
     """Serve an export that answers as the original does; DoesNotAgree otherwise. With `force`, serve the last way to
     export it whatever it answers. `tried`: what came of an earlier way."""
@@ -208,6 +217,7 @@ async def _checked(
             Provenance(converted.source, converted.versions, time.time(), notes),
             force=force,
             allow_code=allow_code,
+            route=route,
         )
     finally:
         _delete_files(converted)
@@ -246,6 +256,7 @@ async def _upload(
     *,
     force: bool,
     allow_code: bool = False,
+    route: bool = True,
 ) -> LoadReport:
     """Stage, check and commit; a version that fails its check, or whose load is cancelled, is discarded. What serves
     already is checked too, and goes on whatever comes of it."""
@@ -267,9 +278,10 @@ async def _upload(
     try:
         if beside and isinstance(model, Path):
             progress.begin(_LOADING)
-            staged = await client.stage_path(name, model, settings, keep_s=STAGED_S)
+            staged = await client.stage_path(name, model, settings, keep_s=STAGED_S, route=route)
         else:
-            staged = await client.stage(name, model, settings, sent=sent, allow_code=allow_code, keep_s=STAGED_S)
+            options = {"allow_code": allow_code, "route": route}
+            staged = await client.stage(name, model, settings, sent=sent, keep_s=STAGED_S, **options)
     except ModelError as error:
         raise type(error)(
             f"{exported}, which the service refuses: {error.message}" if exported else error.message
@@ -280,13 +292,13 @@ async def _upload(
         seconds = time.perf_counter() - began
         return LoadReport(staged.status, True, None, seconds, exported, compared.clause, compared.details)
     try:
-        if check is not None and not force:
+        if check is not None and route and not force:
             await _check_same_signature(client, staged.status)
         compared = Comparison() if check is None else await check(version, False)
-        progress.begin("swapping it in")
+        progress.begin("swapping it in" if route else "keeping it beside the version that serves")
         if provenance is not None:
             provenance = replace(provenance, check=compared.check)
-        done = await client.commit(name, version, force=force, provenance=provenance)
+        done = await client.commit(name, version, force=force, provenance=provenance, route=route)
     except BaseException:
         await asyncio.shield(_discard(client, name, version))
         raise

@@ -42,6 +42,14 @@ def check_model_version(version: str) -> str:
     return version
 
 
+def named_version(name: str) -> tuple[str, str | None]:
+    """Model and version of "digits:2"; of "digits" without one. InvalidInput where there is nothing after the colon."""
+    model, colon, version = name.partition(":")
+    if colon and not version:
+        raise InvalidInput(f"{name[:80]!r} names no version: write NAME:VERSION, as digits:2, or NAME alone")
+    return model, version or None
+
+
 class ModelState(StrEnum):
     """Loading > Warming > Ready > Draining > Gone, or Failed with a reason from either of the first two."""
 

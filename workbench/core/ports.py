@@ -9,6 +9,7 @@ from typing import Protocol, runtime_checkable
 from workbench.core.messages import InferRequest, InferResponse, ReleaseReason, Timings
 from workbench.core.model import DesiredModel, ModelStatus, Signature
 from workbench.core.tensor import Array
+from workbench.core.version_plan import VersionPlan
 
 
 class Session(Protocol):
@@ -131,16 +132,32 @@ class Journal(Protocol):
         """As `attempting`, for a model that served before this process began and is desired all the same."""
         ...
 
-    def serving(self, model: DesiredModel) -> None:
-        """`model` is what its name is to serve from now on; an attempt is over."""
+    def serving(
+        self, model: DesiredModel, plan: VersionPlan | None = None, beside: Sequence[DesiredModel] = ()
+    ) -> None:
+        """`model` is what its name is to serve from now on; an attempt is over. `plan` and `beside` as for
+        `arranged`; None: they stay as they are."""
+        ...
+
+    def arranged(self, name: str, plan: VersionPlan, beside: Sequence[DesiredModel] = ()) -> None:
+        """`plan` holds for the name from now on. `beside` are those of its versions beside the routed one that are
+        loaded; what is known of the others stays. An attempt is over."""
+        ...
+
+    def restored(self, model: DesiredModel) -> None:
+        """A version beside the routed one was restored, or failed in an orderly way: nothing is suspected of it."""
+        ...
+
+    def remembered(self, name: str, version: str) -> DesiredModel | None:
+        """A version that was loaded or served under this name, with its settings; None: it is not known any more."""
         ...
 
     def settled(self, name: str) -> None:
         """The attempt is over, and what is desired stays as it was: it failed, was refused, or is staged."""
         ...
 
-    def unloaded(self, name: str) -> None:
-        """Nothing is desired under this name any more."""
+    def unloaded(self, name: str, version: str | None = None) -> None:
+        """Nothing is desired under this name any more; or this version is not, which is not the one that serves."""
         ...
 
 

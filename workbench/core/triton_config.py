@@ -36,7 +36,7 @@ HONOURED: Final = {
     "backend": f"`{ONNX.name}`, or the model is refused",
     "max_batch_size": "`max_batch_size`, unless rows influence each other: then requests run one by one, and the "
     "notes name the operator; 0 means `batching = never`",
-    "version_policy": "the highest version is served, of `specific` the highest that is named",
+    "version_policy": "`versions`: those that it names are loaded, and the highest of them is routed to",
     "input": "compared with the model's, which holds; `reshape` is done; `format` is told to clients",
     "output": "compared with the model's, which holds; `reshape` is done; `label_filename` names its classes' labels",
     "instance_group": "`instances` is the sum of `count`; `kind` and the first of `gpus` are `device`",
@@ -139,8 +139,6 @@ class TritonConfig:
     """Fields that Triton's configuration does not have."""
     model_file: str = ""
     """In a version's folder; empty: by the name that a runtime gives it."""
-    versions: frozenset[int] | None = None
-    """The versions that may be served; None: any."""
     formats: Mapping[str, str] = field(default_factory=dict)
     """Input -> Triton's name of the layout of its images, told to clients that prepare them."""
     label_files: Mapping[str, str] = field(default_factory=dict)
@@ -225,8 +223,8 @@ class _Reading:
         sequences = self._sequences(size or 0)
         if groups := messages(message, "instance_group"):
             self._instances(groups)
+        self._versions()
         self._parameters()
-        versions = self._versions()
         label_files: dict[str, str] = {}
         formats: dict[str, str] = {}
         declared: list[Declared] = []
@@ -243,7 +241,6 @@ class _Reading:
             tuple(self._notes),
             tuple(self._unknown),
             file_name("default_model_filename", text(message, "default_model_filename") or usual_file),
-            versions,
             formats,
             label_files,
             tuple(each for each in declared if each.name),
@@ -389,15 +386,13 @@ class _Reading:
         size, count = whole(request, "batch_size") or 0, whole(request, "count") or 1
         return WarmupRequest(name[:80], tuple(inputs), size, count)
 
-    def _versions(self) -> frozenset[int] | None:
-        allowed: frozenset[int] | None = None
+    def _versions(self) -> None:
         for policy in messages(self._message, "version_policy"):
-            several = "all" in policy
             for latest in messages(policy, "latest"):
-                several = several or (whole(latest, "num_versions") or 1) > 1
+                self._settings["versions"] = f"latest:{min(whole(latest, 'num_versions') or 1, 9999)}"
             for specific in messages(policy, _SPECIFIC):
-                allowed = frozenset(number(each, "versions", low=1) for each in specific.get("versions", ()))
-                several = several or len(allowed) > 1
-            if several:
-                self._notes.append("version_policy asks for several versions; the highest of them is loaded")
-        return allowed
+                if not (named := [number(each, "versions", low=1) for each in specific.get("versions", ())]):
+                    raise InvalidInput("version_policy.specific names no versions")
+                self._settings["versions"] = f"specific:{','.join(map(str, sorted(set(named))))}"
+            if "all" in policy:
+                self._settings["versions"] = "all"

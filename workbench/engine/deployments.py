@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 
 from workbench.core.model import ModelState, ModelStatus
 from workbench.engine.pipeline_deployment import PipelineDeployment
-from workbench.engine.router import RoutingTable
 from workbench.engine.served import Served
+from workbench.versions.routing_table import RoutingTable
 
 Key = tuple[str, str]
 
@@ -19,7 +20,7 @@ class Deployments:
     """Belongs to the event loop's thread. `table` is made anew by every change, and is all that the path reads."""
 
     def __init__(self) -> None:
-        self.table = RoutingTable()
+        self.table: RoutingTable[Served] = RoutingTable()
         self._inner = self.table
         """As pipelines see it: until the end, when nothing else answers any more."""
         self._cleared = False
@@ -91,14 +92,14 @@ class Deployments:
         self._publish()
         return True
 
-    def route(self, deployment: Served, keep: Served | None = None) -> tuple[Served | None, list[Served]]:
+    def route(self, deployment: Served, keep: Collection[Served] = ()) -> tuple[Served | None, list[Served]]:
         """Requests without a version go to it now. The one they went to before, and all that it took the place of, but
-        for `keep`, which goes on answering to its version."""
+        for those of `keep`, which go on answering to their versions."""
         name = deployment.name
         before = self._routed.get(name)
         key = (name, deployment.version)
         displaced = {
-            id(each): each for each in (before, self._serving.get(key)) if each not in (None, deployment, keep)
+            id(each): each for each in (before, self._serving.get(key)) if each not in (None, deployment, *keep)
         }
         for each in displaced.values():
             assert each is not None
@@ -126,9 +127,11 @@ class Deployments:
         self._failed[status.name, status.version] = status
         self._publish()
 
-    def drop_failed(self, name: str) -> list[ModelStatus]:
-        """Forget what failed under this name: as Gone, but where another answers to that version now."""
-        dropped = [self._failed.pop(key) for key in [key for key in self._failed if key[0] == name]]
+    def drop_failed(self, name: str, version: str | None = None) -> list[ModelStatus]:
+        """Forget what failed under this name, or one version of it: as Gone, but where another answers to that version
+        now."""
+        failed = [key for key in self._failed if key[0] == name and version in (None, key[1])]
+        dropped = [self._failed.pop(key) for key in failed]
         self._publish()
         return [
             dataclasses.replace(status, state=ModelState.GONE)

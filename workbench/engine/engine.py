@@ -28,6 +28,7 @@ from workbench.engine.pipeline_deployment import PipelineDeployment
 from workbench.engine.request_queue import Completion
 from workbench.engine.served import Served
 from workbench.engine.sources import Found, ModelSource, Sources, source_of
+from workbench.engine.version_control import VersionControl
 from workbench.errors import (
     Conflict,
     Draining,
@@ -104,6 +105,8 @@ class Engine:
             clock=clock,
         )
         self._deployments = self._changes.deployments
+        self.versions = VersionControl(self._changes)
+        """Changes of what a name stands for beside its routed version."""
         self.given_up: list[ModelKey] = []
         """The models that served until a run of theirs did not end (`give_up_stuck`)."""
         self.loop_time = LoopShare()
@@ -180,6 +183,7 @@ class Engine:
         persist: bool = True,
         allow_code: bool = False,
         even_harmful: bool = True,
+        route: bool = True,
     ) -> LoadResult:
         """Load, warm and route to a model; the version before it drains, and no request fails because of it.
 
@@ -189,20 +193,20 @@ class Engine:
         `config` is laid over the folder's model.toml. Where the same digest serves already nothing is loaded again.
         The journal is told before this returns, but for what the repositories hold, and unless `persist` is False.
         A model that is its author's code is refused unless `allow_code`; one that is quarantined for its runs, unless
-        `even_harmful`.
+        `even_harmful`. Without `route` it is a version beside the routed one, for requests that name it.
+        Which versions of a folder are loaded, and which stay when another is routed to, says its setting `versions`.
         Raises Conflict where inputs or outputs would change, unless `force`; StorageError where the disk is full, and
         what served goes on.
         """
         check_model_name(name)
         if source is None:
             stored = next((status for status in self._deployments.failures(name) if status.digest), None)
-            if stored is not None and not await in_thread(lambda: self._sources.versions(name)):
+            if route and stored is not None and not await in_thread(lambda: self._sources.versions(name)):
                 settings = _overlaid(stored.config, config)
                 return await self.restore(DesiredModel(name, stored.version, stored.digest, settings), suspect=True)
             await self._load_stages(name, (), allow_code)
-        return await self._load(
-            name, source, config, force=force, persist=persist, allow_code=allow_code, even_harmful=even_harmful
-        )
+        options = {"force": force, "persist": persist, "allow_code": allow_code, "even_harmful": even_harmful}
+        return await self._load(name, source, config, **options, route=route)
 
     async def _load(
         self,
@@ -214,6 +218,7 @@ class Engine:
         persist: bool,
         allow_code: bool,
         even_harmful: bool = True,
+        route: bool = True,
     ) -> LoadResult:
         began = self.clock()
         async with self._changes.changing(name):
@@ -230,6 +235,8 @@ class Engine:
                     raise ModelError(status.reason)
             base = found.config or (current.config if current is not None else found.source.own_config)
             settings = _overlaid(base, config)
+            if not route and (same := self.versions.same(name, source=found.source)) is not None:
+                return LoadResult(same.status(), True, None, self.clock() - began)
             same_file = current is not None and current.source.digest == found.source.digest
             if (
                 current is not None
@@ -241,20 +248,28 @@ class Engine:
                     self._changes.left_over.add(found.source.digest)
                 if found.config is not None:  # from a folder, which may say otherwise than it did
                     current.describe(found.source.described)
-                return await self._changes.reconfigured(current, settings, began)
+                result = await self._changes.reconfigured(current, settings, began)
+                await self.versions.load_others(name, found, settings, persist=name in self._changes.persisted)
+                return result
             persist = persist and source is not None
             version = found.version or self._changes.next_version(name)
             refusal = "" if allow_code else CODE_IN_A_FILE if persist else CODE_IN_A_REPOSITORY
+            if not route:
+                self.versions.check_free(name, version)
             deployment = await self._changes.opened(
                 name, version, found.source, settings, persist=persist, code_refusal=refusal
             )
             try:
+                if not route:
+                    return await self.versions.hold(deployment, began)
                 check_same_signature(current, deployment, force)
-                return await self._changes.take_in(deployment, began, persist=persist)
+                result = await self._changes.take_in(deployment, began, persist=persist)
             except (Conflict, StorageError):
                 await ended(self._changes.retire(deployment))
                 await self._changes.settle(name, persist)
                 raise
+            await self.versions.load_others(name, found, settings, persist=persist, code_refusal=refusal)
+            return result
 
     async def stage(
         self,
@@ -264,12 +279,13 @@ class Engine:
         *,
         allow_code: bool = False,
         keep_s: float | None = None,
+        route: bool = True,
     ) -> LoadResult:
         """Load and warm a new version that nothing is routed to; it answers requests which name it. A path is a file
         or a folder as for `load`, and so is `allow_code`.
 
         `commit` or `discard` it; after `keep_s` seconds it is discarded where its caller did neither, as one that was
-        killed. Where the same digest is routed already: unchanged, and nothing is staged.
+        killed. Where the same digest is routed already, or is loaded without `route`: unchanged, and nothing is staged.
         """
         check_model_name(name)
         began = self.clock()
@@ -282,6 +298,8 @@ class Engine:
             current = self._deployments.routed(name)
             base = found.config or (current.config if current is not None else source.own_config)
             settings = _overlaid(base, config)
+            if not route and (same := self.versions.same(name, source=source)) is not None:
+                return LoadResult(same.status(), True, None, self.clock() - began)
             if current is not None and current.source.is_same_model(source):
                 return await self._changes.reconfigured(current, settings, began)
             version = self._changes.next_version(name)
@@ -294,9 +312,16 @@ class Engine:
             return LoadResult(deployment.status(), False, previous, self.clock() - began)
 
     async def commit(
-        self, name: str, version: str, *, force: bool = False, provenance: Provenance | None = None
+        self,
+        name: str,
+        version: str,
+        *,
+        force: bool = False,
+        provenance: Provenance | None = None,
+        route: bool = True,
     ) -> LoadResult:
         """Route to a staged version; the one before drains. Conflict where the signature changed, unless `force`.
+        Without `route` it stays beside the routed one, for requests that name it.
 
         `provenance` is kept with the version and told in its status, also after a restart."""
         began = self.clock()
@@ -305,10 +330,13 @@ class Engine:
             current = self._deployments.routed(name)
             if deployment is current:
                 return LoadResult(deployment.status(), True, None, self.clock() - began)
-            check_same_signature(current, deployment, force)
+            if route:
+                check_same_signature(current, deployment, force)
             if provenance is not None:
                 source = deployment.source
                 deployment.describe(await in_thread(lambda: self._sources.keep_provenance(name, source, provenance)))
+            if not route:
+                return await self.versions.hold(deployment, began)
             return await self._changes.take_in(deployment, began, persist=True)
 
     async def restore(self, model: DesiredModel, *, suspect: bool = False) -> LoadResult:
@@ -355,9 +383,13 @@ class Engine:
                 raise Conflict(f"version {version} of model {name!r} serves; unload the model instead")
             await ended(self._changes.retire(deployment))
 
-    async def unload(self, name: str) -> None:
-        """Drain and drop every version. ModelNotFound where none is loaded or failed."""
+    async def unload(self, name: str, version: str | None = None) -> None:
+        """Drain and drop every version, or one that is not routed to. ModelNotFound where it is neither loaded nor
+        failed, Conflict for the routed one while there are others."""
         check_model_name(name)
+        if version is not None:
+            await self.versions.unload(name, version)
+            return
         async with self._changes.changing(name, even_lent=True):
             deployments = self._deployments.of(name)
             if not deployments and not self._deployments.failed(name):
@@ -365,6 +397,7 @@ class Engine:
 
             def drop() -> list[asyncio.Task[None]]:
                 self._changes.persisted.discard(name)
+                self._changes.plans.pop(name, None)
                 self._changes.drop_failed(name)
                 return [self._changes.retire(each) for each in deployments]
 
@@ -553,6 +586,8 @@ class Engine:
         alone until the next look."""
         name = deployment.name
         if self._deployments.get(name, deployment.version) is not deployment or deployment.routed:
+            return
+        if deployment.version in self._changes.plan(name).beside:
             return
         routed = self._deployments.routed(name)
         if isinstance(routed, Deployment) and routed.fallback is deployment:

@@ -17,6 +17,7 @@ from workbench.config import ModelConfig
 from workbench.core.model import DesiredModel, ModelState, ModelStatus, check_model_name, check_model_version
 from workbench.core.ports import Journal, Observer
 from workbench.core.threads import in_thread
+from workbench.core.version_plan import VersionPlan
 from workbench.engine.deployment import Deployment, Trial
 from workbench.engine.deployments import Deployments
 from workbench.engine.served import Served
@@ -32,6 +33,7 @@ from workbench.errors import (
     signature_changed,
 )
 from workbench.repository.desired_state import HARMFUL
+from workbench.versions.version_policy import after_routing, staying
 
 DRAIN_TIMEOUT_S = 30.0
 
@@ -89,6 +91,8 @@ class ModelChanges:
         self.leaving: dict[Served, asyncio.Task[None]] = {}
         self.left_over: set[str] = set()
         """Digests of files whose load came to nothing."""
+        self.plans: dict[str, VersionPlan] = {}
+        """What each name stands for beside its routed version, where that is anything."""
         self._make = make
         self._trial = trial
         self._why_no_code = why_no_code
@@ -118,11 +122,18 @@ class ModelChanges:
         persist = name in self.persisted
         if live:
             desired = DesiredModel(name, current.version, current.source.digest, config)
-            await self.noted(
-                lambda: self.journal.serving(desired) if persist else None, lambda: current.configure(config)
-            )
-            if isinstance(current, Deployment) and current.fallback is not None and config.fallback == "none":
-                self.retire(current.fallback)
+            plan = staying(self.plan(name), config.versions, current.version)
+            beside = self.beside(name, plan)
+
+            def configure() -> None:
+                current.configure(config)
+                if isinstance(current, Deployment) and current.fallback is not None and config.fallback == "none":
+                    if current.fallback.version not in plan.beside:
+                        self.retire(current.fallback)
+                    current.fallback = None
+                self.arrange(name, plan)
+
+            await self.noted(lambda: self.journal.serving(desired, plan, beside) if persist else None, configure)
             return LoadResult(current.status(), False, current.version, self.clock() - began, live=True)
         await in_thread(current.source.check_unchanged)
         deployment = await self.opened(name, current.version, current.source, config, persist=persist)
@@ -187,14 +198,20 @@ class ModelChanges:
     async def take_in(self, deployment: Served, began: float, *, persist: bool) -> LoadResult:
         """Note it, then route to it. StorageError, and then nothing has changed."""
         name = deployment.name
-        desired = DesiredModel(name, deployment.version, deployment.source.digest, deployment.config)
+        desired = _desired(deployment)
         harmful = any(status.reason.startswith(HARMFUL) for status in self.deployments.failures(name))
+        plan = self._plan_with(deployment)
+        noted = plan if persist else _of_no_repository(plan)
+        beside = self.beside(name, noted)
 
         def note() -> None:
             if persist:
-                self.journal.serving(desired)
-            elif name in self.persisted or harmful:
+                self.journal.serving(desired, plan, beside)
+                return
+            if name in self.persisted or harmful:
                 self.journal.unloaded(name)
+            if noted != VersionPlan():
+                self.journal.arranged(name, noted, beside)
 
         def swap() -> LoadResult:
             (self.persisted.add if persist else self.persisted.discard)(name)
@@ -223,16 +240,53 @@ class ModelChanges:
 
     def swap_in(self, deployment: Served, began: float) -> LoadResult:
         kept, over = self._kept_beside(deployment)
-        before, displaced = self.deployments.route(deployment, kept)
+        plan = self._plan_with(deployment)
+        stay = [each for each in self.deployments.of(deployment.name) if each.version in plan.beside]
+        before, displaced = self.deployments.route(deployment, [*stay, *([kept] if kept is not None else [])])
         self.drop_failed(deployment.name)
         if isinstance(deployment, Deployment):
             deployment.fallback = kept
         deployment.route(True)
         if before is not None and before is not deployment:
             before.route(False)
-        for each in (*displaced, *over):
+        for each in (*displaced, *(each for each in over if each.version not in plan.beside)):
             self.retire(each)
+        self.arrange(deployment.name, plan, but=kept)
         return LoadResult(deployment.status(), False, before.version if before else None, self.clock() - began)
+
+    # Versions beside the routed one
+
+    def plan(self, name: str) -> VersionPlan:
+        return self.plans.get(name, VersionPlan())
+
+    def arrange(self, name: str, plan: VersionPlan, but: Served | None = None) -> None:
+        """`plan` holds from now on. What it does not keep of those that the plan before did is retired, but for `but`
+        and the routed one."""
+        leaves = set(self.plan(name).beside) - set(plan.beside)
+        if plan == VersionPlan():
+            self.plans.pop(name, None)
+        else:
+            self.plans[name] = plan
+        for each in self.deployments.of(name):
+            if each.version in leaves and each not in (but, self.deployments.routed(name)):
+                self.retire(each)
+
+    def beside(self, name: str, plan: VersionPlan) -> list[DesiredModel]:
+        """The loaded ones of those that the plan keeps beside the routed version, for the journal."""
+        return [_desired(each) for each in self.deployments.of(name) if each.version in plan.beside]
+
+    async def change_plan(self, name: str, plan: VersionPlan) -> None:
+        """Note it, then have it hold. StorageError, and then nothing has changed. Of a name whose routed version the
+        journal does not hold, only what no repository gives is noted."""
+        noted = plan if name in self.persisted else _of_no_repository(plan)
+        beside = self.beside(name, noted)
+        await self.noted(lambda: self.journal.arranged(name, noted, beside), lambda: self.arrange(name, plan))
+
+    def _plan_with(self, new: Served) -> VersionPlan:
+        current = self.deployments.routed(new.name)
+        return after_routing(
+            self.plan(new.name), new.config.versions, new.version, current.version if current is not None else None
+        )
 
     def _kept_beside(self, new: Served) -> tuple[Deployment | None, list[Deployment]]:
         """What stays loaded for when `new`, which is about to be routed, fails; and what was kept so far and goes."""
@@ -272,7 +326,9 @@ class ModelChanges:
         return deployment
 
     def next_version(self, name: str) -> str:
-        return self.deployments.next_version(name, self.sources.versions(name))
+        plan = self.plan(name)
+        named = [*plan.before, *plan.beside, *([str(plan.highest)] if plan.highest else [])]
+        return self.deployments.next_version(name, [*self.sources.versions(name), *named])
 
     def list_failed(self, status: ModelStatus, *, asked: bool) -> None:
         """Where a user `asked` for the load, the user has the error, and nothing is left of what never served."""
@@ -289,8 +345,8 @@ class ModelChanges:
         self.observer.model_changed(status)
         self.list_failed(status, asked=asked and not self.deployments.failed(name))
 
-    def drop_failed(self, name: str) -> None:
-        for status in self.deployments.drop_failed(name):
+    def drop_failed(self, name: str, version: str | None = None) -> None:
+        for status in self.deployments.drop_failed(name, version):
             self.observer.model_changed(status)
 
 
@@ -312,3 +368,12 @@ def _can_stand_in(kept: Deployment, new: Served) -> bool:
     if kept.state is not ModelState.READY or kept.signature is None or new.signature is None:
         return False
     return not kept.signature.difference(new.signature) and kept.max_batch_size == new.max_batch_size
+
+
+def _desired(deployment: Served) -> DesiredModel:
+    return DesiredModel(deployment.name, deployment.version, deployment.source.digest, deployment.config)
+
+
+def _of_no_repository(plan: VersionPlan) -> VersionPlan:
+    """What a restart would not find in the repository, or the flag, that the routed version is from."""
+    return dataclasses.replace(plan, beside=plan.held)

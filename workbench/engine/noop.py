@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from workbench.core.messages import ReleaseReason, Timings
 from workbench.core.model import DesiredModel, ModelStatus
 from workbench.core.ports import Outcome
+from workbench.core.version_plan import VersionPlan
 
 
 class NoopObserver:
@@ -32,8 +33,17 @@ class NoopJournal:
 
     def restoring(self, model: DesiredModel) -> None: ...
 
-    def serving(self, model: DesiredModel) -> None: ...
+    def serving(
+        self, model: DesiredModel, plan: VersionPlan | None = None, beside: Sequence[DesiredModel] = ()
+    ) -> None: ...
+
+    def arranged(self, name: str, plan: VersionPlan, beside: Sequence[DesiredModel] = ()) -> None: ...
+
+    def restored(self, model: DesiredModel) -> None: ...
+
+    def remembered(self, name: str, version: str) -> DesiredModel | None:
+        return None
 
     def settled(self, name: str) -> None: ...
 
-    def unloaded(self, name: str) -> None: ...
+    def unloaded(self, name: str, version: str | None = None) -> None: ...

@@ -93,6 +93,8 @@ class Found:
     """What the folder calls it; None: the engine numbers it."""
     config: ModelConfig | None = None
     """From the folder's model.toml and config.pbtxt; None where it came from no folder."""
+    beside: tuple[LocalRepository, str] | None = None
+    """The repository and the name in it, where further versions lie beside this one."""
 
 
 class Sources:
@@ -123,7 +125,7 @@ class Sources:
         if source is None:
             for repository in self._repositories:
                 if repository.versions(name):
-                    return self._latest(repository, name)
+                    return self._stored_or_in_place(repository, name)
             raise ModelNotFound(
                 f"failed to load {name!r}, it is in none of the service's model repositories; "
                 "name a path, or upload the model"
@@ -201,18 +203,36 @@ class Sources:
                 return [step.model for step in pipeline[0].steps] if pipeline is not None else []
         return []
 
-    def _copied(self, name: str, repository: LocalRepository, folder: str) -> Found:
-        version, path, said = repository.latest(folder)
-        root = repository.root
-        return Found(self._kept(name, path, said, root / folder, root), version, said.config)
+    def another(self, found: Found, name: str, version: str) -> Found:
+        """A further version of those that lie beside `found`. As `find`. Blocks."""
+        assert found.beside is not None
+        repository, folder = found.beside
+        if repository in self._repositories:
+            return self._stored_or_in_place(repository, name, version)
+        return self._copied(name, repository, folder, version)
 
-    def _latest(self, repository: LocalRepository, name: str) -> Found:
-        version, path, said = repository.latest(name)
+    def in_repositories(self, name: str, version: str) -> Found | None:
+        """A version that lies in the service's repositories; None: it does not. As `find`. Blocks."""
+        for repository in self._repositories:
+            if version in repository.versions(name):
+                return self._stored_or_in_place(repository, name, version)
+        return None
+
+    def _copied(self, name: str, repository: LocalRepository, folder: str, wanted: str | None = None) -> Found:
+        version, path, said = repository.one(folder, wanted)
+        root = repository.root
+        kept = self._kept(name, path, said, root / folder, root)
+        return Found(kept, version, said.config, (repository, folder))
+
+    def _stored_or_in_place(self, repository: LocalRepository, name: str, wanted: str | None = None) -> Found:
+        version, path, said = repository.one(name, wanted)
+        beside = (repository, name)
         if said.triton.pipeline is not None:
             stored = self._store.add_bytes(encode_pipeline(*said.triton.pipeline))
-            return Found(source_of(stored, said), version, said.config)
+            return Found(source_of(stored, said), version, said.config, beside)
         if not repository.in_place:
-            return Found(source_of(self._store.add_file(path, repository.root), said), version, said.config)
+            stored = self._store.add_file(path, repository.root)
+            return Found(source_of(stored, said), version, said.config, beside)
         before = identities_in(path.parent)
         file = validate_model(path, repository.root, self._store.look)
         own = [file.path, *(file.path.parent / location for location in file.external_files)]
@@ -228,7 +248,7 @@ class Sources:
             file.identity,
         )
         source.check_unchanged()
-        return Found(source, version, said.config)
+        return Found(source, version, said.config, beside)
 
     def _alone(self, name: str, model: StoredModel) -> Found:
         return Found(self._with_beside(name, model, ModelMetadata(), {}))

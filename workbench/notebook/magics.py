@@ -155,6 +155,7 @@ class InferMagics(Magics):
             "force": "--force" in flags,
             "allow_code": "--allow-code" in flags,
             "signature": flags.get("--signature", ""),
+            "route": "--no-route" not in flags,
         }
         if (sample := flags.get("--example", flags.get("--sample"))) is not None:
             options["sample"] = self._evaluated(sample)

@@ -34,11 +34,14 @@ class LoadRequest(msgspec.Struct, forbid_unknown_fields=True):
     """A model that is its author's code may run."""
     keep_s: Annotated[float, msgspec.Meta(gt=0, le=MAX_KEEP_S)] | None = None
     """Of a staged version: it is discarded after so many seconds where nobody has committed it."""
+    route: bool = True
+    """False: it is loaded beside the version that serves, for requests that name it."""
 
 
 class CommitRequest(msgspec.Struct, forbid_unknown_fields=True):
     force: bool = False
     provenance: Provenance | None = None
+    route: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@
     proved      digests that were loaded and run once in a process of their own
     inspected   what was found in files that were read in a process of their own
     trying      digests that are being read or tried there at the moment
+    beside      versions that are loaded without being routed to, and the `plans` that name them
     forgotten   digests that no row names any more, whose files may go
 
 Every change is one transaction, on the disk before it returns. An attempt is noted before it is made, so that what
@@ -13,8 +14,6 @@ killed the process is known when the next one starts, and is not tried again in 
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import re
 import sqlite3
 import threading
@@ -26,10 +25,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from workbench.config import ModelConfig, model_config
-from workbench.core.model import DesiredModel, check_model_name, check_model_version
+from workbench.core.model import DesiredModel
 from workbench.core.sqlite import Migrations, check, connect, is_damage, migrate, schema, set_aside
-from workbench.errors import Conflict, InvalidInput, ModelError, StorageError, Unsupported
+from workbench.core.version_plan import VersionPlan
+from workbench.errors import Conflict, ModelError, StorageError, Unsupported
+from workbench.repository.state_rows import VERSION_TABLES, columns_of, model_of, plan_of, text_of
 
 KEPT_VERSIONS = 5
 KEPT_PROOFS = 10_000
@@ -68,10 +68,11 @@ MIGRATIONS: Migrations = (
         "CREATE TABLE inspected (digest TEXT PRIMARY KEY, since REAL NOT NULL, found BLOB NOT NULL)",
         "CREATE TABLE trying (digest TEXT PRIMARY KEY, died INTEGER NOT NULL DEFAULT 0)",
     ),
+    VERSION_TABLES,
 )
-_TABLES = {"models", "versions", "proved", "inspected", "trying", "forgotten"}
+_TABLES = {"models", "versions", "proved", "inspected", "trying", "forgotten", "beside", "plans"}
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_NAMED = "SELECT digest FROM models UNION SELECT digest FROM versions"
+_NAMED = "SELECT digest FROM models UNION SELECT digest FROM versions UNION SELECT digest FROM beside"
 
 
 class DesiredKind(StrEnum):
@@ -149,6 +150,7 @@ class DesiredState:
             execute(connection, "DELETE FROM models WHERE state = 'attempting'")
             execute(connection, "DELETE FROM trying WHERE NOT died")
             execute(connection, "UPDATE models SET deaths = 0 WHERE deaths > 0 AND state = 'serving'")
+            execute(connection, "UPDATE beside SET deaths = 0 WHERE deaths > 0")
         with self._lock:
             self._connection.close()
             self._connection = None
@@ -162,11 +164,28 @@ class DesiredState:
 
     def restoring(self, model: DesiredModel) -> None:
         with self._changing() as connection:
+            for table in ("models", "beside"):
+                which = "name = ? AND version = ?" + (" AND state = 'serving'" if table == "models" else "")
+                execute(
+                    connection,
+                    f"UPDATE {table} SET deaths = deaths + 1 WHERE {which}",
+                    (model.name, model.version),
+                )
+
+    def restored(self, model: DesiredModel) -> None:
+        with self._changing() as connection:
             execute(
-                connection, "UPDATE models SET deaths = deaths + 1 WHERE name = ? AND state = 'serving'", (model.name,)
+                connection, "UPDATE beside SET deaths = 0 WHERE name = ? AND version = ?", (model.name, model.version)
             )
 
-    def serving(self, model: DesiredModel) -> None:
+    def arranged(self, name: str, plan: VersionPlan, beside: Sequence[DesiredModel] = ()) -> None:
+        with self._changing() as connection:
+            execute(connection, "DELETE FROM models WHERE name = ? AND state = 'attempting'", (name,))
+            self._arrange(connection, name, plan, beside)
+
+    def serving(
+        self, model: DesiredModel, plan: VersionPlan | None = None, beside: Sequence[DesiredModel] = ()
+    ) -> None:
         now = time.time()
         with self._changing() as connection:
             before = connection.execute(
@@ -181,7 +200,7 @@ class DesiredState:
                 connection,
                 "INSERT INTO versions VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET config = excluded.config, "
                 "since = iif(digest = excluded.digest, since, excluded.since), digest = excluded.digest",
-                (*_columns(model), now),
+                (*columns_of(model), now),
             )
             execute(
                 connection,
@@ -189,15 +208,23 @@ class DesiredState:
                 "versions WHERE name = ?1 AND version <> ?2 ORDER BY since DESC, rowid DESC LIMIT ?3)",
                 (model.name, model.version, KEPT_VERSIONS - 1),
             )
+            if plan is not None:
+                self._arrange(connection, model.name, plan, beside)
 
     def settled(self, name: str) -> None:
         with self._changing() as connection:
             execute(connection, "DELETE FROM models WHERE name = ? AND state = 'attempting'", (name,))
 
-    def unloaded(self, name: str) -> None:
+    def unloaded(self, name: str, version: str | None = None) -> None:
         with self._changing() as connection:
+            if version is not None:
+                for table in ("models", "beside"):
+                    which = "name = ? AND version = ?" + (" AND state <> 'serving'" if table == "models" else "")
+                    execute(connection, f"DELETE FROM {table} WHERE {which}", (name, version))
+                return
             execute(connection, "DELETE FROM models WHERE name = ?", (name,))
-            execute(connection, "DELETE FROM versions WHERE name = ?", (name,))
+            for table in ("versions", "beside", "plans"):
+                execute(connection, f"DELETE FROM {table} WHERE name = ?", (name,))
 
     def quarantined(self, model: DesiredModel, why: str) -> None:
         """`model` is not to be served any more, nor after a restart, until something is loaded under its name. Nothing
@@ -206,15 +233,20 @@ class DesiredState:
             serves = connection.execute(
                 "SELECT version, digest FROM models WHERE name = ? AND state = 'serving'", (model.name,)
             ).fetchone()
-            if serves not in (None, (model.version, model.digest)):
+            beside = connection.execute(
+                "SELECT 1 FROM beside WHERE name = ? AND version = ? AND digest = ?",
+                (model.name, model.version, model.digest),
+            ).fetchone()
+            if beside is None and serves not in (None, (model.version, model.digest)):
                 return
             execute(connection, "DELETE FROM models WHERE name = ? AND state <> 'serving'", (model.name,))
-            if serves is None:  # a flag or a repository names it
+            if beside is not None or serves is None:  # None: a flag or a repository names it
                 _insert(connection, model, DesiredKind.QUARANTINED, time.time())
+            execute(connection, "DELETE FROM beside WHERE name = ? AND version = ?", (model.name, model.version))
             execute(
                 connection,
-                "UPDATE models SET state = 'quarantined', reason = ?, deaths = 0 WHERE name = ?",
-                (f"{HARMFUL}{why}; load it again to try once more, or unload it", model.name),
+                "UPDATE models SET state = 'quarantined', reason = ?, deaths = 0 WHERE name = ? AND version = ?",
+                (f"{HARMFUL}{why}; load it again to try once more, or unload it", model.name, model.version),
             )
 
     # Reading
@@ -227,19 +259,37 @@ class DesiredState:
         )
         found = []
         for *columns, kind, reason, since, deaths in self._read(query):
-            if (model := _model(*columns)) is not None:
+            if (model := model_of(*columns)) is not None:
                 found.append(Remembered(model, DesiredKind(kind), reason, since, deaths > 0))
         return found
 
     def versions(self, name: str) -> list[DesiredModel]:
         """All models that the name has served, the latest first, the current one included."""
         query = "SELECT name, version, digest, config FROM versions WHERE name = ? ORDER BY since DESC, rowid DESC"
-        return [model for row in self._read(query, (name,)) if (model := _model(*row)) is not None]
+        return [model for row in self._read(query, (name,)) if (model := model_of(*row)) is not None]
+
+    def remembered(self, name: str, version: str) -> DesiredModel | None:
+        query = (
+            "SELECT name, version, digest, config FROM beside WHERE name = ?1 AND version = ?2 UNION ALL "
+            "SELECT name, version, digest, config FROM versions WHERE name = ?1 AND version = ?2"
+        )
+        found = [model for row in self._read(query, (name, version)) if (model := model_of(*row)) is not None]
+        return found[0] if found else None
+
+    def beside(self) -> list[tuple[DesiredModel, bool]]:
+        """The versions that are loaded without being routed to; True: the process died while it was being restored."""
+        query = "SELECT name, version, digest, config, deaths FROM beside ORDER BY name, CAST(version AS INTEGER)"
+        return [(model, deaths > 0) for *row, deaths in self._read(query) if (model := model_of(*row)) is not None]
+
+    def plans(self) -> dict[str, VersionPlan]:
+        """What each name stands for beside its routed version."""
+        return {name: plan_of(text) for name, text in self._read("SELECT name, plan FROM plans")}
 
     def owners(self) -> dict[str, str]:
         """Digest -> the models that it is kept for, in words."""
         found: dict[str, set[str]] = {}
-        for digest, name in self._read("SELECT digest, name FROM models UNION SELECT digest, name FROM versions"):
+        every = " UNION ".join(f"SELECT digest, name FROM {table}" for table in ("models", "versions", "beside"))
+        for digest, name in self._read(every):
             found.setdefault(digest, set()).add(name)
         return {digest: " and ".join(sorted(names)) for digest, names in found.items()}
 
@@ -327,11 +377,36 @@ class DesiredState:
                 connection,
                 "DELETE FROM models WHERE state = 'quarantined' AND name IN (SELECT name FROM models WHERE deaths > 1)",
             )
+            for name, version, digest, config in connection.execute(
+                "SELECT name, version, digest, config FROM beside WHERE deaths > 1"
+            ).fetchall():
+                execute(connection, "DELETE FROM models WHERE name = ? AND state = 'quarantined'", (name,))
+                execute(
+                    connection,
+                    "INSERT INTO models (name, version, digest, config, state, reason, since) VALUES (?, ?, ?, ?, "
+                    "'quarantined', ?, ?)",
+                    (name, version, digest, config, DIED_RESTORING, time.time()),
+                )
+            execute(connection, "DELETE FROM beside WHERE deaths > 1")
             execute(
                 connection,
                 "UPDATE models SET state = 'quarantined', reason = ?, deaths = 0 WHERE deaths > 1",
                 (DIED_RESTORING,),
             )
+
+    @staticmethod
+    def _arrange(connection: sqlite3.Connection, name: str, plan: VersionPlan, beside: Sequence[DesiredModel]) -> None:
+        marks = ", ".join("?" * len(plan.beside))
+        execute(connection, f"DELETE FROM beside WHERE name = ? AND version NOT IN ({marks})", (name, *plan.beside))
+        for model in beside:
+            execute(
+                connection,
+                "INSERT OR REPLACE INTO beside (name, version, digest, config, since) VALUES (?, ?, ?, ?, ?)",
+                (*columns_of(model), time.time()),
+            )
+        execute(connection, "DELETE FROM plans WHERE name = ?", (name,))
+        if plan != VersionPlan():
+            execute(connection, "INSERT INTO plans VALUES (?, ?)", (name, text_of(plan)))
 
     @contextmanager
     def _changing(self) -> Iterator[sqlite3.Connection]:
@@ -427,22 +502,6 @@ def _keep(connection: sqlite3.Connection, table: str, most: int, *row: object) -
     execute(connection, f"DELETE FROM {table} WHERE digest NOT IN ({latest})", (most,))
 
 
-def _columns(model: DesiredModel) -> tuple[str, str, str, str]:
-    return model.name, model.version, model.digest, json.dumps(dataclasses.asdict(model.config))
-
-
 def _insert(connection: sqlite3.Connection, model: DesiredModel, kind: DesiredKind, since: float) -> None:
     statement = "INSERT INTO models (name, version, digest, config, state, since) VALUES (?, ?, ?, ?, ?, ?)"
-    execute(connection, statement, (*_columns(model), kind.value, since))
-
-
-def _model(name: str, version: str, digest: str, config: str) -> DesiredModel | None:
-    """The model of a row; None where it can be none, whoever wrote it. Settings that this version lacks are left."""
-    try:
-        check_model_name(name)
-        check_model_version(version)
-        known = {field.name for field in dataclasses.fields(ModelConfig)}
-        settings = model_config({key: value for key, value in json.loads(config).items() if key in known})
-    except (InvalidInput, ValueError, AttributeError):
-        return None
-    return DesiredModel(name, version, digest, settings) if _DIGEST.fullmatch(digest) else None
+    execute(connection, statement, (*columns_of(model), kind.value, since))

@@ -16,6 +16,7 @@ from workbench.core.runtime import ONNX, model_files
 from workbench.errors import InvalidInput, ModelError, ModelNotFound
 from workbench.repository.layout import check_own_file, contained, model_file_in
 from workbench.repository.model_metadata import ModelMetadata, describe
+from workbench.versions.version_policy import policy_of
 
 log = logging.getLogger("workbench.repository")
 
@@ -46,20 +47,19 @@ class LocalRepository:
         found = [folder for folder in self._folders(self.root / check_model_name(name)) if _is_version(folder)]
         return sorted(found, key=int)
 
-    def latest(self, name: str) -> tuple[str, Path, ModelMetadata]:
-        """The highest version that may be served, its file, and what is said of the model; of an ensemble, which needs
-        no file, the version's folder. ModelNotFound, ModelError, InvalidInput."""
+    def one(self, name: str, version: str | None = None) -> tuple[str, Path, ModelMetadata]:
+        """A version, or the highest that its settings let be served; its file, and what is said of the model; of an
+        ensemble, which needs no file, the version's folder. ModelNotFound, ModelError, InvalidInput."""
         said = self.described(name)
-        allowed = said.triton.versions
-        versions = [version for version in self.versions(name) if allowed is None or int(version) in allowed]
-        if not versions:
-            what = (
-                model_files("VERSION/") if allowed is None else f"version of those in config.pbtxt, {sorted(allowed)}"
-            )
-            raise ModelError(f"the folder of model {name!r} holds no {what}")
+        if version is None:
+            policy = said.config.versions
+            if not (versions := policy_of(policy).of_folder(self.versions(name))):
+                what = model_files("VERSION/") if not self.versions(name) else f"version of those in its {policy!r}"
+                raise ModelError(f"the folder of model {name!r} holds no {what}")
+            version = versions[-1]
         if said.triton.pipeline is not None:
-            return versions[-1], self.root / name / versions[-1], said
-        return versions[-1], self.model_path(name, versions[-1], said.triton.model_file), said
+            return version, self.root / name / version, said
+        return version, self.model_path(name, version, said.triton.model_file), said
 
     def model_path(self, name: str, version: str, file: str = "") -> Path:
         """The model file, with links inside the root followed; by the name that a runtime gives it where `file` is

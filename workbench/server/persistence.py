@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from workbench.config import ServerConfig
@@ -100,36 +100,39 @@ class ModelPersistence:
         """Load and route what is desired; the names that are. What fails is listed as Failed, and the others serve."""
         remembered = await asyncio.to_thread(self.state.models)
         serving = [each for each in remembered if each.kind is DesiredKind.SERVING]
+        beside = await asyncio.to_thread(self.state.beside)
+        for name, plan in (await asyncio.to_thread(self.state.plans)).items():
+            engine.versions.plan_restored(name, plan)
         self.wanted = {each.model.name for each in (*serving, *filter(_died_being_restored, remembered))}
-        if serving:
-            at_once = asyncio.Semaphore(min(RESTORED_AT_ONCE, usable_cores()))
-
-        done = 0
+        at_once = asyncio.Semaphore(min(RESTORED_AT_ONCE, usable_cores()))
+        done, count = 0, len(serving) + len(beside)
 
         def say() -> None:
-            self.progress = f"restoring models, {done} of {len(serving)} done" if done < len(serving) else ""
+            self.progress = f"restoring models, {done} of {count} done" if done < count else ""
 
-        async def restore(each: Remembered) -> None:
+        async def restore(model: DesiredModel, suspect: bool, load: Callable[..., Awaitable[object]]) -> None:
             nonlocal done
             async with at_once:
                 try:
-                    await engine.restore(each.model, suspect=each.suspect)
+                    await load(model, suspect=suspect)
                 except WorkbenchError as error:
-                    log.error("model %s was not restored: %s", each.model.name, error.message)
+                    log.error("version %s of model %s was not restored: %s", model.version, model.name, error.message)
                 except Exception:  # nobody foresaw it; the others are served all the same
-                    log.exception("model %s was not restored", each.model.name)
+                    log.exception("version %s of model %s was not restored", model.version, model.name)
             done += 1
             say()
 
         say()
-        async with asyncio.TaskGroup() as group:
-            for each in serving:
-                if not each.suspect:
-                    group.create_task(restore(each))
-        # One by one, so that the next death tells which of them it was.
-        for each in serving:
-            if each.suspect:
-                await restore(each)
+        routed = [(each.model, each.suspect, engine.restore) for each in serving]
+        for some in (routed, [(model, suspect, engine.versions.restore) for model, suspect in beside]):
+            async with asyncio.TaskGroup() as group:
+                for model, suspect, load in some:
+                    if not suspect:
+                        group.create_task(restore(model, suspect, load))
+            # One by one, so that the next death tells which of them it was.
+            for model, suspect, load in some:
+                if suspect:
+                    await restore(model, suspect, load)
         # Last, because a version that takes over clears what failed before it.
         for each in remembered:
             if each.kind is DesiredKind.QUARANTINED:

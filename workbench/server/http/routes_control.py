@@ -55,6 +55,7 @@ def routes(service: Service) -> list[Route]:
         Route("POST", "/control/models/{name}/versions/{version}/commit", plane.commit, action="commit"),
         Route("POST", "/control/models/{name}/versions/{version}/discard", plane.discard, action="discard"),
         Route("POST", "/control/models/{name}/unload", plane.unload, action="unload"),
+        Route("POST", "/control/models/{name}/versions/{version}/unload", plane.unload, action="unload"),
         Route("POST", "/control/models/{name}/set", plane.set, action="set"),
         Route("POST", "/control/models/{name}/lend", plane.lend, action="lend"),
         Route("GET", "/control/figures", plane.figures, Scope.READ),
@@ -146,12 +147,12 @@ class ControlRoutes:
         if not path.is_absolute():
             raise InvalidInput("path must be absolute: the service's own folder is not the caller's")
         name = call.params["name"]
-        engine, allow_code = self._engine, asked.allow_code
+        engine, options = self._engine, {"allow_code": asked.allow_code, "route": asked.route}
         try:
             if asked.stage:
-                loading = engine.stage(name, path, asked.config, allow_code=allow_code, keep_s=asked.keep_s)
+                loading = engine.stage(name, path, asked.config, keep_s=asked.keep_s, **options)
             else:
-                loading = engine.load(name, path, asked.config, force=asked.force, allow_code=allow_code)
+                loading = engine.load(name, path, asked.config, force=asked.force, **options)
             return _loaded(call, await while_there(call, loading))
         finally:
             await self._service.persistence.tidy(self._engine)
@@ -161,7 +162,7 @@ class ControlRoutes:
         name = check_model_name(call.params["name"])
         config = control.decode_settings(call.query("config", "{}").encode())
         model_config(config)
-        allow_code = _flag(call, "allow_code")
+        options = {"allow_code": _flag(call, "allow_code"), "route": not _flag(call, "beside")}
         keep_s = _number(call, "keep_s", 0.0, 0.0, control.MAX_KEEP_S) or None
         limit = self._service.config.limits.max_upload_bytes
         announced = call.headers.get(b"content-length")
@@ -177,7 +178,7 @@ class ControlRoutes:
                     stored = await receive_upload(call.pieces(), upload)
                 finally:
                     await asyncio.to_thread(upload.abort)
-                staging = self._engine.stage(name, stored, config, allow_code=allow_code, keep_s=keep_s)
+                staging = self._engine.stage(name, stored, config, keep_s=keep_s, **options)
                 return _loaded(call, await while_there(call, staging))
         finally:
             if stored is not None:
@@ -187,7 +188,9 @@ class ControlRoutes:
         async with self._body(call) as body:
             asked = control.decode_commit_request(body)
         name, version = call.params["name"], call.params["version"]
-        result = await self._engine.commit(name, version, force=asked.force, provenance=asked.provenance)
+        result = await self._engine.commit(
+            name, version, force=asked.force, provenance=asked.provenance, route=asked.route
+        )
         await self._service.persistence.tidy(self._engine)
         return _loaded(call, result)
 
@@ -199,7 +202,7 @@ class ControlRoutes:
         return _json({})
 
     async def unload(self, call: Call) -> Response:
-        await self._engine.unload(call.params["name"])
+        await self._engine.unload(call.params["name"], call.params.get("version"))
         await self._service.persistence.tidy(self._engine)
         return _json({})
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
+from typing import Generic, Protocol, TypeVar
 
-from workbench.engine.served import Served
+from workbench.core.model import ModelState
 from workbench.errors import ModelNotFound, Unavailable, WorkbenchError
 
 MOST_NAMED = 10
@@ -14,23 +15,34 @@ MOST_NAMED = 10
 _NONE: Mapping[tuple[str, str], str] = MappingProxyType({})
 
 
-class RoutingTable:
+class Routable(Protocol):
+    """One version of one model, as far as routing knows it."""
+
+    name: str
+    version: str
+    state: ModelState
+
+
+Target = TypeVar("Target", bound=Routable)
+
+
+class RoutingTable(Generic[Target]):
     """Immutable. `choose` is one look-up, so a swap is one assignment of another table."""
 
     def __init__(
         self,
-        deployments: Iterable[Served] = (),
-        routed: Mapping[str, Served] | None = None,
+        deployments: Iterable[Target] = (),
+        routed: Mapping[str, Target] | None = None,
         failed: Mapping[tuple[str, str], str] = _NONE,
     ) -> None:
         """`deployments` answer to their own version; `routed` says which one answers where none is named; `failed`
         holds, by model and version, why it does not serve."""
-        table: dict[tuple[str, str | None], Served] = {(each.name, each.version): each for each in deployments}
+        table: dict[tuple[str, str | None], Target] = {(each.name, each.version): each for each in deployments}
         table.update({(name, None): deployment for name, deployment in (routed or {}).items()})
         self._table = table
         self._failed = failed
 
-    def choose(self, name: str, version: str | None) -> Served:
+    def choose(self, name: str, version: str | None) -> Target:
         """Raises ModelNotFound, or Unavailable for a model that is known but does not serve yet, or failed."""
         try:
             return self._table[name, version]
@@ -38,7 +50,13 @@ class RoutingTable:
             raise self._unknown(name[:128], version) from None
 
     def _unknown(self, name: str, version: str | None) -> WorkbenchError:
-        versions = sorted({v for n, v in self._table if n == name and v is not None}, key=int)
+        known = {v: each for (n, v), each in self._table.items() if n == name and v is not None}
+        versions = sorted(known, key=int)
+        if version is None and any(each.state is ModelState.READY for each in known.values()):
+            loaded = ", ".join(versions)
+            return Unavailable(
+                f"no version of model {name!r} is routed to, so a request has to name one; loaded: {loaded}"
+            )
         if version is None and versions:
             return Unavailable(
                 f"no version of model {name!r} is Ready yet ({', '.join(versions)} on the way); try again"

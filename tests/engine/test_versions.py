@@ -1,0 +1,228 @@
+"""Several versions of one model at once: what is loaded beside the routed one, until when, and after a restart."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests import models
+from workbench.core.messages import InferRequest
+from workbench.core.model import ModelState
+from workbench.engine import Engine
+from workbench.errors import Conflict, ModelNotFound, StorageError, Unavailable
+from workbench.repository import desired_state
+from workbench.repository.desired_state import DesiredKind, DesiredState
+from workbench.repository.local import LocalRepository
+from workbench.repository.store import ModelStore
+
+pytestmark = pytest.mark.timeout(60)
+
+Start = Callable[..., Awaitable[Engine]]
+
+
+@pytest.fixture
+async def start(tmp_path: Path) -> AsyncIterator[Start]:
+    """Each call ends the engine before, in an orderly way unless `died`, and restores what its state held."""
+    engines: list[Engine] = []
+    states: list[DesiredState] = []
+
+    async def started(died: bool = False, **more: object) -> Engine:
+        for engine in engines:
+            await engine.close(5)
+        for state in states:
+            if died and state._connection is not None:
+                state._connection.close()
+                state._connection = None
+            state.close()
+        state = DesiredState(tmp_path / "state.sqlite")
+        state.open()
+        engine = Engine(ModelStore(tmp_path / "store"), journal=state, **more)  # type: ignore[arg-type]
+        engines[:], states[:] = [engine], [state]
+        await engine.start()
+        for name, plan in state.plans().items():
+            engine.versions.plan_restored(name, plan)
+        for each in state.models():
+            if each.kind is DesiredKind.SERVING:
+                await engine.restore(each.model, suspect=each.suspect)
+        for model, suspect in state.beside():
+            await engine.versions.restore(model, suspect=suspect)
+        return engine
+
+    yield started
+    for engine in engines:
+        await engine.close(5)
+    for state in states:
+        state.close()
+
+
+def onnx_bytes(amount: float) -> bytes:
+    return models.add_constant(amount).SerializeToString()
+
+
+async def answer(engine: Engine, version: str | None = None) -> float:
+    response = await engine.infer(InferRequest("m", {"x": np.zeros((1, 4), np.float32)}, version))
+    assert version in (None, response.version)
+    return float(response.outputs["y"][0, 0])
+
+
+def loaded(engine: Engine) -> dict[str, bool]:
+    """Version -> whether it is routed to, of those that are Ready."""
+    return {each.version: each.routed for each in engine.statuses("m") if each.state is ModelState.READY}
+
+
+async def test_a_version_that_is_loaded_without_a_route_answers_to_its_name_alone(start: Start) -> None:
+    engine = await start()
+    await engine.load("m", onnx_bytes(1))
+    result = await engine.load("m", onnx_bytes(2), route=False)
+    assert (result.status.version, result.previous, result.status.routed) == ("2", "1", False)
+    assert (await answer(engine), await answer(engine, "1"), await answer(engine, "2")) == (1, 1, 2)
+    again = await engine.load("m", onnx_bytes(2), route=False)
+    assert (again.unchanged, again.status.version) == (True, "2")
+    engine = await start()
+    assert loaded(engine) == {"1": True, "2": False}
+    assert (await answer(engine), await answer(engine, "2")) == (1, 2)
+    await engine.load("m", onnx_bytes(3))
+    assert loaded(engine) == {"2": False, "3": True}, "no policy unloads what was loaded by its name"
+
+
+async def test_the_first_version_may_have_no_route_and_calls_without_a_version_are_told_so(start: Start) -> None:
+    engine = await start()
+    await engine.load("m", onnx_bytes(1), route=False)
+    for each in (engine, None):
+        engine = each or await start()
+        assert await answer(engine, "1") == 1
+        with pytest.raises(Unavailable, match="a request has to name one; loaded: 1"):
+            await answer(engine)
+
+
+async def test_a_staged_version_can_be_kept_beside_the_one_that_serves(start: Start, tmp_path: Path) -> None:
+    engine = await start()
+    await engine.load("m", onnx_bytes(1))
+    stored = ModelStore(tmp_path / "store").add_bytes(onnx_bytes(2))
+    staged = await engine.stage("m", stored, route=False, keep_s=1e-3)
+    kept = await engine.commit("m", staged.status.version, route=False)
+    assert (kept.status.version, kept.status.routed) == ("2", False)
+    engine._drop_uncommitted(engine._deployments.member("m", "2"))
+    assert (await engine.stage("m", stored, route=False)).unchanged
+    assert loaded(engine) == loaded(await start()) == {"1": True, "2": False}
+
+
+async def test_the_latest_two_stay_loaded_where_the_policy_says_so_and_come_back(start: Start) -> None:
+    engine = await start()
+    await engine.load("m", onnx_bytes(1), {"versions": "latest:2"})
+    for amount in (2, 3):
+        await engine.load("m", onnx_bytes(amount))
+    assert loaded(engine) == {"2": False, "3": True}
+    with pytest.raises(ModelNotFound, match="version 1 is not found; loaded: 2, 3"):
+        await answer(engine, "1")
+    engine = await start()
+    assert loaded(engine) == {"2": False, "3": True}
+    assert (await engine.configure("m", {"versions": "latest:1"})).live
+    assert loaded(engine) == {"3": True}
+    assert loaded(await start()) == {"3": True}
+
+
+async def test_one_version_is_unloaded_and_the_one_that_serves_is_not(start: Start) -> None:
+    engine = await start()
+    await engine.load("m", onnx_bytes(1))
+    await engine.load("m", onnx_bytes(2), route=False)
+    with pytest.raises(Conflict, match="version 1 of model 'm' serves, so it cannot be unloaded alone"):
+        await engine.unload("m", "1")
+    with pytest.raises(ModelNotFound, match=r"no version 9 that is loaded \(loaded: 1, 2\)"):
+        await engine.unload("m", "9")
+    await engine.unload("m", "2")
+    assert loaded(engine) == {"1": True}
+    engine = await start()
+    assert loaded(engine) == {"1": True}
+    assert (await engine.load("m", onnx_bytes(4))).status.version == "3", "a number is given once"
+
+
+async def test_a_folder_gives_the_versions_that_its_policy_names_and_the_highest_serves(
+    start: Start, tmp_path: Path
+) -> None:
+    folder = tmp_path / "repository" / "m"
+    for version in (1, 2, 3, 10):
+        models.save(models.add_constant(version), folder / str(version) / "model.onnx")
+    config = 'name: "m" max_batch_size: 4 version_policy {{ {} }}'
+    (folder / "config.pbtxt").write_text(config.format("specific { versions: [ 1, 3 ] }"))
+    repository = LocalRepository(folder.parent)
+    engine = await start(repositories=[repository])
+    await engine.load("m")
+    assert loaded(engine) == {"1": False, "3": True}
+    assert (await answer(engine), await answer(engine, "1")) == (3, 1)
+    (folder / "config.pbtxt").write_text(config.format("all { }"))
+    await engine.load("m")
+    assert loaded(engine) == {"1": False, "2": False, "3": False, "10": True}
+    await engine.unload("m")
+    (folder / "config.pbtxt").write_text(config.format("latest { num_versions: 2 }"))
+    await engine.load("m", folder)  # by its path, so it is the user's own, and comes back
+    assert loaded(engine) == loaded(await start()) == {"3": False, "10": True}
+
+
+async def test_a_broken_version_beside_is_failed_and_the_others_serve(start: Start, tmp_path: Path) -> None:
+    folder = tmp_path / "repository" / "m"
+    models.save(models.add_constant(2), folder / "2" / "model.onnx")
+    (folder / "1").mkdir()
+    (folder / "1" / "model.onnx").write_bytes(b"none")
+    (folder / "model.toml").write_text('versions = "all"')
+    engine = await start(repositories=[LocalRepository(folder.parent)])
+    assert (await engine.load("m")).status.version == "2"
+    assert loaded(engine) == {"2": True}
+    assert await answer(engine) == 2
+
+
+async def test_where_the_disk_is_full_nothing_has_changed(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = await start()
+    await engine.load("m", onnx_bytes(1))
+
+    def full(connection: object, statement: str, parameters: object = ()) -> None:
+        if "INTO beside" in statement:
+            raise desired_state.sqlite3.OperationalError("database or disk is full")
+        connection.execute(statement, parameters)  # type: ignore[attr-defined]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(desired_state, "execute", full)
+        with pytest.raises(StorageError, match="disk of the data folder is full"):
+            await engine.load("m", onnx_bytes(2), route=False)
+    assert loaded(engine) == loaded(await start()) == {"1": True}
+
+
+async def test_a_version_beside_that_ends_the_process_twice_is_not_tried_a_third_time(start: Start) -> None:
+    engine = await start()
+    await engine.load("m", onnx_bytes(1))
+    version = (await engine.load("m", onnx_bytes(2), route=False)).status.version
+    journal = engine._journal
+    assert isinstance(journal, DesiredState)
+    model = journal.remembered("m", version)
+    assert model is not None
+    journal.restoring(model)
+    engine = await start(died=True)
+    assert loaded(engine) == {"1": True, "2": False}, "it may have been innocent"
+    journal = engine._journal
+    assert isinstance(journal, DesiredState)
+    for _ in range(2):
+        journal.restoring(model)
+    engine = await start(died=True)
+    assert loaded(engine) == {"1": True}
+    journal = engine._journal
+    assert isinstance(journal, DesiredState)
+    assert [(each.model.version, each.kind) for each in journal.models()] == [
+        ("1", DesiredKind.SERVING),
+        ("2", DesiredKind.QUARANTINED),
+    ]
+
+
+async def test_a_version_beside_whose_runs_end_the_process_is_quarantined_and_the_other_serves(start: Start) -> None:
+    engine = await start()
+    await engine.load("m", onnx_bytes(1))
+    await engine.load("m", onnx_bytes(2), route=False)
+    journal = engine._journal
+    assert isinstance(journal, DesiredState)
+    model = journal.remembered("m", "2")
+    assert model is not None
+    journal.quarantined(model, "its runs ended the service")
+    engine = await start()
+    assert loaded(engine) == {"1": True}

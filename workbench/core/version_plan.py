@@ -1,0 +1,19 @@
+"""What a model's name stands for beside the version that it is routed to. Frozen: a change makes another one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class VersionPlan:
+    """Kept on disk with the model, so that a restart brings all of it back."""
+
+    beside: tuple[str, ...] = ()
+    """Versions that stay loaded without being routed to, by number."""
+    held: tuple[str, ...] = ()
+    """Those of `beside` that were loaded by name (`route=False`): no policy unloads them."""
+    before: tuple[str, ...] = ()
+    """Versions that were routed to before, the latest last; loaded or not."""
+    highest: int = 0
+    """The highest number of a version that was taken back or unloaded; a new one gets a higher one."""

@@ -1,0 +1,127 @@
+"""Changes of what a model's name stands for beside its routed version: which others stay loaded."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from functools import partial
+
+from workbench.config import ModelConfig
+from workbench.core.model import DesiredModel, check_model_name, check_model_version
+from workbench.core.threads import in_thread
+from workbench.core.version_plan import VersionPlan
+from workbench.engine.model_changes import LoadResult, ModelChanges, ended
+from workbench.engine.served import Served
+from workbench.engine.sources import Found, ModelSource
+from workbench.errors import Conflict, InvalidInput, ModelError, ModelNotFound, StorageError
+from workbench.versions.version_policy import policy_of, with_beside, with_held, without
+
+log = logging.getLogger("workbench.engine")
+
+
+class VersionControl:
+    """Belongs to the event loop's thread. `same`, `check_free`, `hold` and `load_others` are steps of a load, and are
+    called while it holds the model's lock."""
+
+    def __init__(self, changes: ModelChanges) -> None:
+        self._changes = changes
+        self._deployments = changes.deployments
+
+    # Steps of a load
+
+    def same(self, name: str, source: ModelSource) -> Served | None:
+        """What is loaded of this file already, and is no staged version."""
+        beside = self._changes.plan(name).beside
+        loaded = (each for each in self._deployments.of(name) if each.routed or each.version in beside)
+        return next((each for each in loaded if each.source.is_same_model(source)), None)
+
+    def check_free(self, name: str, version: str) -> None:
+        """Conflict where a version is loaded, so that another file cannot be loaded beside it."""
+        if self._deployments.get(name, version) is not None:
+            raise Conflict(
+                f"version {version} of model {name!r} is loaded already, of another file: give the new file the folder "
+                "of a new version, or unload that version first"
+            )
+
+    async def hold(self, deployment: Served, began: float) -> LoadResult:
+        """It stays loaded beside the routed version. StorageError, and then nothing has changed."""
+        name = deployment.name
+        await self._changes.change_plan(name, with_held(self._changes.plan(name), deployment.version))
+        routed = self._deployments.routed(name)
+        previous = routed.version if routed is not None else None
+        return LoadResult(deployment.status(), False, previous, self._changes.clock() - began)
+
+    async def load_others(
+        self, name: str, found: Found, config: ModelConfig, *, persist: bool, code_refusal: str = ""
+    ) -> None:
+        """Load the further versions of a folder that the setting `versions` asks for. One that fails is listed as
+        Failed, where it is not one of a user's own folder, and logged; the others serve."""
+        if found.beside is None or config.versions in ("latest", "latest:1"):
+            return
+        repository, folder = found.beside
+        there = await in_thread(lambda: repository.versions(folder))
+        for version in reversed(policy_of(config.versions).of_folder(there)):
+            if version == found.version or self._deployments.get(name, version) is not None:
+                continue
+            try:
+                other = await in_thread(partial(self._changes.sources.another, found, name, version))
+                await self._changes.opened(
+                    name, version, other.source, config, persist=persist, code_refusal=code_refusal
+                )
+            except (ModelError, InvalidInput) as error:
+                log.error("version %s of model %s was not loaded: %s", version, name, error.message)
+                continue
+            await self._changes.change_plan(name, with_beside(self._changes.plan(name), version))
+
+    # Verbs
+
+    async def unload(self, name: str, version: str) -> None:
+        """Drain and drop one version that is not routed to; it goes on being remembered if it ever served.
+
+        ModelNotFound where it is neither loaded nor failed, Conflict for the routed one.
+        """
+        check_model_version(version)
+        changes = self._changes
+        async with changes.changing(name):
+            deployment = self._deployments.get(name, version)
+            if deployment is None:
+                if not any(status.version == version for status in self._deployments.failures(name)):
+                    loaded = ", ".join(each.version for each in self._deployments.of(name)) or "none"
+                    raise ModelNotFound(
+                        f"Request for unknown model: {name!r} has no version {version} that is loaded (loaded: "
+                        f"{loaded}), so it cannot be unloaded"
+                    )
+                changes.drop_failed(name, version)
+            elif deployment is self._deployments.routed(name):
+                raise Conflict(
+                    f"version {version} of model {name!r} serves, so it cannot be unloaded alone: route to another "
+                    f"version first, or unload the whole model (%infer unload {name})"
+                )
+            await in_thread(lambda: changes.journal.unloaded(name, version))
+            await changes.change_plan(name, without(changes.plan(name), version))
+            if deployment is not None:
+                await ended(changes.retire(deployment))
+
+    # At the start
+
+    def plan_restored(self, name: str, plan: VersionPlan) -> None:
+        """What the name stood for before this process began; before anything of it is restored."""
+        self._changes.plans[check_model_name(name)] = plan
+
+    async def restore(self, model: DesiredModel, *, suspect: bool = False) -> None:
+        """Load a version that was loaded beside the routed one before this process began; as `Engine.restore`."""
+        changes, name = self._changes, check_model_name(model.name)
+        async with changes.changing(name):
+            if self._deployments.get(name, model.version) is not None:
+                return
+            try:
+                source = await in_thread(lambda: changes.sources.stored(model))
+                deployment = await changes.opened(
+                    name, model.version, source, model.config, persist=False, again=suspect, restored=model
+                )
+            finally:
+                # Alive, so nothing is suspected of it.
+                with suppress(StorageError):
+                    await in_thread(lambda: changes.journal.restored(model))
+            if model.version not in changes.plan(name).beside:
+                await ended(changes.retire(deployment))

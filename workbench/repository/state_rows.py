@@ -1,0 +1,53 @@
+"""Rows of the state on disk, and what they mean: what cannot be read, whoever wrote it, is left out."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from typing import Final
+
+import msgspec
+
+from workbench.config import ModelConfig, model_config
+from workbench.core.model import DesiredModel, check_model_name, check_model_version
+from workbench.core.version_plan import VersionPlan
+from workbench.errors import InvalidInput
+
+VERSION_TABLES: Final = (
+    """CREATE TABLE beside (
+        name TEXT NOT NULL, version TEXT NOT NULL, digest TEXT NOT NULL, config TEXT NOT NULL, since REAL NOT NULL,
+        deaths INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (name, version))""",
+    "CREATE TABLE plans (name TEXT PRIMARY KEY, plan TEXT NOT NULL)",
+)
+"""What a name stands for beside the version that it is routed to."""
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+def columns_of(model: DesiredModel) -> tuple[str, str, str, str]:
+    return model.name, model.version, model.digest, json.dumps(dataclasses.asdict(model.config))
+
+
+def model_of(name: str, version: str, digest: str, config: str) -> DesiredModel | None:
+    """The model of a row; None where it can be none, whoever wrote it. Settings that this version lacks are left."""
+    try:
+        check_model_name(name)
+        check_model_version(version)
+        known = {field.name for field in dataclasses.fields(ModelConfig)}
+        settings = model_config({key: value for key, value in json.loads(config).items() if key in known})
+    except (InvalidInput, ValueError, AttributeError):
+        return None
+    return DesiredModel(name, version, digest, settings) if _DIGEST.fullmatch(digest) else None
+
+
+def text_of(plan: VersionPlan) -> str:
+    return msgspec.json.encode(plan).decode()
+
+
+def plan_of(text: str) -> VersionPlan:
+    """The plan of a row; an empty one where it can be none."""
+    try:
+        return msgspec.json.decode(text, type=VersionPlan)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return VersionPlan()
