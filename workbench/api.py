@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from workbench.client.shared_service import SharedService
     from workbench.client.slow_requests import SlowRequests
     from workbench.client.summary import Card
+    from workbench.client.version_results import VersionTable
     from workbench.client.window_stats import RecentFigures
     from workbench.loadtest.analysis.compare import Comparison
     from workbench.loadtest.job import LoadTestJob
@@ -403,6 +404,27 @@ class Workbench:
         if not config:
             raise InvalidInput("set needs at least one setting, as max_batch=32")
         return model_card(sync.run(self._client.configure(name, config)).status)
+
+    # Versions
+
+    def versions(self, name: str) -> VersionTable:
+        """Lists the versions of a model that are loaded or kept; `.history` says who had which one serve, and when."""
+        from workbench.client import sync
+        from workbench.client.version_results import VersionTable
+
+        return VersionTable(sync.run(self._client.versions(name)))
+
+    def rollback(self, name: str) -> Card:
+        """Has the version serve again that served before, without a failed request; again, the one before that.
+
+        It is loaded again if it is not loaded any more, and the answer says how long that took. Raises Conflict where
+        none served before.
+        """
+        from workbench.client import sync
+        from workbench.client.version_results import rollback_card
+
+        self._predictor.forget(name)
+        return rollback_card(sync.run(self._client.rollback(name)))
 
     # Load tests
 

@@ -275,6 +275,14 @@ def _set(arguments: argparse.Namespace) -> int:
     return _say(_service(arguments).set(arguments.name, **{key: value for key, _, value in pairs}))
 
 
+def _versions(arguments: argparse.Namespace) -> int:
+    return _say(_service(arguments).versions(arguments.name))
+
+
+def _rollback(arguments: argparse.Namespace) -> int:
+    return _say(_service(arguments).rollback(arguments.name))
+
+
 def _status(arguments: argparse.Namespace) -> int:
     return _say(_service(arguments, start=False).status())
 
@@ -493,6 +501,8 @@ _CLIENT_VERBS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], C
     "models": ("list every version of every model", _add_nothing, _models),
     "show": ("describe one model in full", _add_name, _show),
     "set": ("change a model's settings", _add_set, _set),
+    "versions": ("list a model's versions, which one serves, and which served when", _add_name, _versions),
+    "rollback": ("have the version serve again that served before", _add_name, _rollback),
     "status": ("describe the service: state and reason, address, resources", _add_nothing, _status),
     "restart": ("restart your shared service, in this version", _add_nothing, _restart),
     "stop": ("stop your shared service; the next call starts it again", _add_nothing, _stop),

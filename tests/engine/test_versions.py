@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from tests import models
 from workbench.core.messages import InferRequest
 from workbench.core.model import ModelState
 from workbench.engine import Engine
-from workbench.errors import Conflict, ModelNotFound, StorageError, Unavailable
+from workbench.errors import Conflict, ModelError, ModelNotFound, StorageError, Unavailable
 from workbench.repository import desired_state
 from workbench.repository.desired_state import DesiredKind, DesiredState
 from workbench.repository.local import LocalRepository
@@ -226,3 +228,96 @@ async def test_a_version_beside_whose_runs_end_the_process_is_quarantined_and_th
     journal.quarantined(model, "its runs ended the service")
     engine = await start()
     assert loaded(engine) == {"1": True}
+
+
+# The way back
+
+
+async def test_a_rollback_goes_to_the_version_before_and_each_further_one_to_the_one_before_that(start: Start) -> None:
+    engine = await start()
+    await engine.load("m", onnx_bytes(1), {"versions": "latest:2"})
+    with pytest.raises(Conflict, match="version 1 of model 'm' is the first that serves since it was loaded"):
+        await engine.versions.rollback("m")
+    for amount in (2, 3):
+        await engine.load("m", onnx_bytes(amount))
+    back = await engine.versions.rollback("m")
+    assert (back.status.version, back.previous, back.live, back.status.routed) == ("2", "3", True, True)
+    assert (await answer(engine), loaded(engine)) == (2, {"2": True, "3": False})
+    engine = await start()
+    assert loaded(engine) == {"2": True, "3": False}
+    back = await engine.versions.rollback("m")
+    assert (back.status.version, back.previous, back.live) == ("1", "2", False), "it had to be loaded again"
+    assert (await answer(engine), loaded(engine)) == (1, {"1": True, "3": False})
+    with pytest.raises(Conflict, match="so there is none to go back to"):
+        await engine.versions.rollback("m")
+    assert (await engine.load("m", onnx_bytes(4))).status.version == "4", "what was taken back keeps its number"
+    assert (await engine.versions.rollback("m")).status.version == "1"
+    with pytest.raises(ModelNotFound):
+        await engine.versions.rollback("other")
+
+
+async def test_the_latest_alone_is_loaded_by_default_and_a_rollback_loads_the_one_before(start: Start) -> None:
+    engine = await start()
+    await engine.load("m", onnx_bytes(1))
+    await engine.load("m", onnx_bytes(2))
+    back = await engine.versions.rollback("m")
+    assert (back.live, loaded(engine)) == (False, {"1": True})
+    assert loaded(await start()) == {"1": True}
+
+
+async def test_requests_under_way_are_answered_through_a_rollback(start: Start) -> None:
+    engine = await start()
+    await engine.load("m", onnx_bytes(1), {"versions": "latest:2"})
+    await engine.load("m", onnx_bytes(2))
+    asked = [asyncio.ensure_future(answer(engine)) for _ in range(50)]
+    back = asyncio.ensure_future(engine.versions.rollback("m"))
+    while not back.done():
+        asked.append(asyncio.ensure_future(answer(engine)))
+        await asyncio.sleep(0)
+    asked += [asyncio.ensure_future(answer(engine)) for _ in range(50)]
+    answers = await asyncio.gather(*asked)
+    assert answers == sorted(answers, reverse=True), "one table, one moment"
+    assert set(answers) == {1, 2}
+
+
+async def test_a_rollback_goes_back_in_a_repository_too_and_holds_after_a_restart(start: Start, tmp_path: Path) -> None:
+    folder = tmp_path / "repository" / "m"
+    repository = LocalRepository(folder.parent)
+    engine = await start(repositories=[repository])
+    for version in (1, 2):
+        models.save(models.add_constant(version), folder / str(version) / "model.onnx")
+        await engine.load("m")
+    assert (await engine.versions.rollback("m")).status.version == "1"
+    engine = await start(repositories=[repository])
+    assert loaded(engine) == {"1": True}
+
+
+async def test_a_rollback_to_a_file_that_is_gone_says_so_and_changes_nothing(start: Start, tmp_path: Path) -> None:
+    engine = await start()
+    await engine.load("m", onnx_bytes(1))
+    digest = engine.status("m").digest
+    await engine.load("m", onnx_bytes(2))
+    shutil.rmtree(tmp_path / "store" / digest)
+    with pytest.raises(ModelError, match="its file is no longer in the service's store; load it again"):
+        await engine.versions.rollback("m")
+    assert (await answer(engine), loaded(engine)) == (2, {"2": True})
+
+
+async def test_where_a_rollback_cannot_be_noted_the_version_goes_on_serving(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = await start()
+    await engine.load("m", onnx_bytes(1))
+    await engine.load("m", onnx_bytes(2))
+
+    def full(connection: object, statement: str, parameters: object = ()) -> None:
+        if "INTO versions" in statement:
+            raise desired_state.sqlite3.OperationalError("database or disk is full")
+        connection.execute(statement, parameters)  # type: ignore[attr-defined]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(desired_state, "execute", full)
+        with pytest.raises(StorageError):
+            await engine.versions.rollback("m")
+    assert loaded(engine) == {"2": True}
+    assert (await engine.versions.rollback("m")).status.version == "1"

@@ -34,6 +34,11 @@ async def test_a_version_is_loaded_beside_called_by_its_number_and_unloaded_alon
     assert (await house.call("POST", "/control/models/digits/versions/2/unload", {})).status == 200
     assert (await house.call("POST", f"{DIGITS}/versions/2/infer", body())).status == 404
     assert (await house.call("POST", "/control/models/digits/versions/2/unload", {})).status == 404
+    entries = (await house.call("GET", "/control/models/digits/versions")).json["history"]
+    assert [(each["action"], each["detail"]) for each in entries] == [
+        ("load", "version 2, beside 1"),
+        ("unload", "version 2"),
+    ]
 
 
 async def test_a_staged_version_is_committed_without_a_route(house: House, tmp_path: Path) -> None:
@@ -46,3 +51,27 @@ async def test_a_staged_version_is_committed_without_a_route(house: House, tmp_p
     again = await house.call("POST", "/control/models/digits/stage?beside=true", upload, content_type=kind)
     assert (again.json["unchanged"], again.json["model"]["version"]) == (True, "2")
     assert (await house.call("POST", f"{DIGITS}/infer", body())).json["model_version"] == "1"
+
+
+async def test_a_rollback_is_told_and_written_down_with_what_served_when(house: House, tmp_path: Path) -> None:
+    none = await house.call("POST", "/control/models/digits/rollback", {})
+    assert (none.status, none.json["code"]) == (409, "conflict")
+    assert "version 1 of model 'digits' is the first that serves since it was loaded" in none.error
+    await house.call("POST", "/control/models/digits/set", {"versions": "latest:2"})
+    await house.call(
+        "POST", "/control/models/digits/load", {"path": str(saved(tmp_path)), "config": {"versions": "all"}}
+    )
+    back = await house.call("POST", "/control/models/digits/rollback", {})
+    assert (back.status, back.json["model"]["version"], back.json["previous"]) == (200, "1", "2")
+    assert (back.json["live"], back.json["model"]["config"]["versions"]) == (True, "all")
+    found = (await house.call("GET", "/control/models/digits/versions")).json
+    assert (found["model"], found["policy"]) == ("digits", "all")
+    assert [(each["version"], each["state"], each["routed"]) for each in found["versions"]] == [
+        ("1", "Ready", True),
+        ("2", "Ready", False),
+    ]
+    assert [(each["action"], each["detail"], each["who"]) for each in found["history"]] == [
+        ("load", "version 2, in place of 1", "owner"),
+        ("rollback", "version 1, in place of 2; it was still loaded", "owner"),
+    ]
+    assert (await house.call("GET", "/control/models/nobody/versions")).status == 404

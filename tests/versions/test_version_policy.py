@@ -7,7 +7,7 @@ import pytest
 from workbench.config import ModelConfig
 from workbench.core.version_plan import VersionPlan
 from workbench.errors import InvalidInput
-from workbench.versions.version_policy import after_routing, policy_of, staying, with_held, without
+from workbench.versions.version_policy import after_routing, policy_of, staying, taken_back, with_held, without
 
 
 @pytest.mark.parametrize(
@@ -57,6 +57,15 @@ def test_a_version_that_served_stays_rather_than_a_higher_one_that_was_taken_bac
     plan = VersionPlan(beside=("4", "5"), before=("2", "4"))
     assert staying(plan, "latest:2", "6").beside == ("4",)
     assert staying(plan, "latest:3", "6").beside == ("4", "5")
+
+
+def test_what_is_taken_back_stays_as_far_as_the_policy_goes_and_is_not_gone_back_to() -> None:
+    plan = VersionPlan(before=("1", "2"))
+    back = taken_back(plan, "latest:1", "3")
+    assert back == VersionPlan(before=("1",), highest=3)
+    assert taken_back(plan, "latest:2", "3") == VersionPlan(beside=("3",), before=("1",), highest=3)
+    again = taken_back(back, "all", "2")
+    assert again == VersionPlan(beside=("2",), highest=3)
 
 
 def test_the_versions_before_are_named_once_each_and_the_last_four() -> None:

@@ -35,6 +35,7 @@ from workbench.core.description import Description
 from workbench.core.messages import InferRequest, InferResponse
 from workbench.core.model import ModelStatus, check_model_name, check_model_version
 from workbench.core.provenance import Provenance, encode
+from workbench.core.version_overview import VersionOverview
 from workbench.errors import (
     DeadlineExceeded,
     Draining,
@@ -396,6 +397,15 @@ class AsyncClient:
         """Drain and unload every version, or one that does not serve."""
         path = f"/control/models/{_model(name, version)}/unload"
         await self._json("POST", path, {}, lasting=f"unloading {name!r}, after its requests")
+
+    async def rollback(self, name: str) -> control.LoadAnswer:
+        """Route to the version that served before again. Raises Conflict where there is none."""
+        path = f"/control/models/{_model(name)}/rollback"
+        return control.decode_load(await self._json("POST", path, {}, lasting=f"rolling back {name!r}"))
+
+    async def versions(self, name: str) -> VersionOverview:
+        """All versions of a model that are loaded or kept, and which served when. Raises ModelNotFound."""
+        return control.decode_versions(await self._json("GET", f"/control/models/{_model(name)}/versions"))
 
     async def configure(self, name: str, settings: Mapping[str, object]) -> control.LoadAnswer:
         """Change settings: live where possible, else by a reload in the background."""

@@ -337,7 +337,7 @@ class Engine:
                 deployment.describe(await in_thread(lambda: self._sources.keep_provenance(name, source, provenance)))
             if not route:
                 return await self.versions.hold(deployment, began)
-            return await self._changes.take_in(deployment, began, persist=True)
+            return await self._changes.take_in(deployment, began, persist=not deployment.source.in_place)
 
     async def restore(self, model: DesiredModel, *, suspect: bool = False) -> LoadResult:
         """Serve again what served before this process began: the same file, version and settings, routed.

@@ -195,12 +195,15 @@ class ModelChanges:
             raise
         return deployment
 
-    async def take_in(self, deployment: Served, began: float, *, persist: bool) -> LoadResult:
-        """Note it, then route to it. StorageError, and then nothing has changed."""
+    async def take_in(
+        self, deployment: Served, began: float, *, persist: bool, plan: VersionPlan | None = None
+    ) -> LoadResult:
+        """Note it, then route to it. `plan` is what the name then stands for, by default what a new version changes of
+        it. StorageError, and then nothing has changed."""
         name = deployment.name
         desired = _desired(deployment)
         harmful = any(status.reason.startswith(HARMFUL) for status in self.deployments.failures(name))
-        plan = self._plan_with(deployment)
+        plan = plan or self._plan_with(deployment)
         noted = plan if persist else _of_no_repository(plan)
         beside = self.beside(name, noted)
 
@@ -215,7 +218,7 @@ class ModelChanges:
 
         def swap() -> LoadResult:
             (self.persisted.add if persist else self.persisted.discard)(name)
-            return self.swap_in(deployment, began)
+            return self.swap_in(deployment, began, plan)
 
         return await self.noted(note, swap)
 
@@ -238,9 +241,9 @@ class ModelChanges:
             with suppress(StorageError):
                 await in_thread(lambda: self.journal.settled(name))
 
-    def swap_in(self, deployment: Served, began: float) -> LoadResult:
+    def swap_in(self, deployment: Served, began: float, plan: VersionPlan | None = None) -> LoadResult:
         kept, over = self._kept_beside(deployment)
-        plan = self._plan_with(deployment)
+        plan = plan or self._plan_with(deployment)
         stay = [each for each in self.deployments.of(deployment.name) if each.version in plan.beside]
         before, displaced = self.deployments.route(deployment, [*stay, *([kept] if kept is not None else [])])
         self.drop_failed(deployment.name)

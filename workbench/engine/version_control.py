@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 
 from workbench.config import ModelConfig
-from workbench.core.model import DesiredModel, check_model_name, check_model_version
+from workbench.core.model import DesiredModel, ModelState, check_model_name, check_model_version
 from workbench.core.threads import in_thread
 from workbench.core.version_plan import VersionPlan
 from workbench.engine.model_changes import LoadResult, ModelChanges, ended
 from workbench.engine.served import Served
 from workbench.engine.sources import Found, ModelSource
 from workbench.errors import Conflict, InvalidInput, ModelError, ModelNotFound, StorageError
-from workbench.versions.version_policy import policy_of, with_beside, with_held, without
+from workbench.versions.version_policy import policy_of, taken_back, with_beside, with_held, without
 
 log = logging.getLogger("workbench.engine")
 
@@ -26,6 +27,10 @@ class VersionControl:
     def __init__(self, changes: ModelChanges) -> None:
         self._changes = changes
         self._deployments = changes.deployments
+
+    def plan(self, name: str) -> VersionPlan:
+        """What the name stands for beside its routed version."""
+        return self._changes.plan(name)
 
     # Steps of a load
 
@@ -74,6 +79,60 @@ class VersionControl:
             await self._changes.change_plan(name, with_beside(self._changes.plan(name), version))
 
     # Verbs
+
+    async def rollback(self, name: str) -> LoadResult:
+        """Route to the version that served before again, also where its inputs or outputs are others; a second call
+        goes back to the one before that. `live` of the result: it was still loaded.
+
+        Conflict where none served before, or its file is not kept any more; ModelNotFound, Unavailable.
+        """
+        changes = self._changes
+        began = changes.clock()
+        async with changes.changing(check_model_name(name)):
+            current = self._deployments.table.choose(name, None)
+            plan = changes.plan(name)
+            if not plan.before:
+                raise Conflict(
+                    f"version {current.version} of model {name!r} is the first that serves since it was loaded, so "
+                    "there is none to go back to"
+                )
+            back = plan.before[-1]
+            deployment = self._deployments.get(name, back)
+            loaded = deployment is not None and deployment.state is ModelState.READY
+            if deployment is None or not loaded:
+                deployment = await self._loaded_again(name, back)
+            self._take_policy_of(current, deployment)
+            plan = taken_back(plan, current.config.versions, current.version)
+            try:
+                result = await changes.take_in(deployment, began, persist=not deployment.source.in_place, plan=plan)
+            except StorageError:
+                if not loaded:
+                    await ended(changes.retire(deployment))
+                raise
+            return replace(result, live=loaded)
+
+    async def _loaded_again(self, name: str, version: str) -> Served:
+        """A version that served before, from the store or the repositories. Conflict where it is in neither."""
+        changes = self._changes
+        model = await in_thread(lambda: changes.journal.remembered(name, version))
+        if model is not None:
+            source, config = await in_thread(lambda: changes.sources.stored(model)), model.config
+        else:
+            found = await in_thread(lambda: changes.sources.in_repositories(name, version))
+            if found is None:
+                raise Conflict(
+                    f"version {version} of model {name!r}, which served before, is neither loaded nor kept any more: "
+                    "load its file again"
+                )
+            source, config = found.source, found.config or found.source.own_config
+        deployment = await changes.opened(name, version, source, config, persist=True)
+        await changes.settle(name, True)
+        return deployment
+
+    def _take_policy_of(self, current: Served, new: Served) -> None:
+        """Which versions stay loaded belongs to the model, not to one version of it."""
+        if new.config.versions != current.config.versions:
+            new.configure(replace(new.config, versions=current.config.versions))
 
     async def unload(self, name: str, version: str) -> None:
         """Drain and drop one version that is not routed to; it goes on being remembered if it ever served.

@@ -111,6 +111,8 @@ VERBS: Mapping[str, Verb] = {
         Verb("show", "everything about one model", ("NAME",), _VERSION),
         Verb("unload", "finish the requests in flight, then free the memory of a model, or of digits:1", ("NAME",)),
         Verb("set", "change settings, live where possible", ("NAME", "KEY=VALUE")),
+        Verb("versions", "a model's versions, which one serves, and which served when", ("NAME",), _KEEP),
+        Verb("rollback", "the version that served before serves again", ("NAME",), _KEEP),
         Verb("status", "the service: its state and why, where it is, what it uses"),
         Verb("restart", "restart the service in your version, after the requests in flight"),
         Verb("stop", "end the service; the next call starts it again, with the same models"),

@@ -86,6 +86,8 @@ class InferMagics(Magics):
             "export": self._export,
             "unload": self._unload,
             "set": lambda command: self._connect().set(command.name, **pairs(command.rest)),
+            "versions": lambda command: self._connect().versions(command.name),
+            "rollback": lambda command: self._connect().rollback(command.name),
             "status": lambda command: attach().status(),
             "restart": lambda command: attach().restart(),
             "stop": lambda command: _stopped(attach()),

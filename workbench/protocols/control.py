@@ -13,6 +13,7 @@ import msgspec
 from workbench.core.description import Description, Graph, RunTimes
 from workbench.core.model import ModelState, ModelStatus, TensorSpec
 from workbench.core.provenance import Provenance, checked
+from workbench.core.version_overview import VersionOverview
 from workbench.errors import InvalidInput, TooLarge, WorkbenchError
 
 BODY_BYTES: Final = 64 * 1024
@@ -157,6 +158,11 @@ def decode_load(found: object) -> LoadAnswer:
     """Decode the parsed JSON of load, stage, commit or set. Raises WorkbenchError if it does not fit."""
     loaded = _convert(found, _Loaded)
     return LoadAnswer(_status(loaded.model), loaded.unchanged, loaded.previous, loaded.seconds, loaded.live)
+
+
+def decode_versions(found: object) -> VersionOverview:
+    """Decode the parsed JSON of a model's versions. Raises WorkbenchError if it does not fit."""
+    return _convert(found, VersionOverview)
 
 
 def _status(found: Mapping[str, Any]) -> ModelStatus:

@@ -57,6 +57,15 @@ def after_routing(plan: VersionPlan, setting: str, new: str, current: str | None
     return staying(replace(plan, beside=tuple(sorted(filter(None, others), key=int))), setting, new)
 
 
+def taken_back(plan: VersionPlan, setting: str, current: str) -> VersionPlan:
+    """The plan once `current`, which is routed to, has given its place back to the one before."""
+    back = plan.before[-1]
+    after = after_routing(replace(plan, before=plan.before[:-1]), setting, back, None)
+    others = tuple(sorted({*plan.beside, current} - {back}, key=int))
+    after = replace(after, beside=others, highest=max(plan.highest, int(current)))
+    return staying(after, setting, back)
+
+
 def staying(plan: VersionPlan, setting: str, routed: str) -> VersionPlan:
     """The plan with those beside the routed version that the policy and the plan itself keep."""
     free = [each for each in plan.beside if each not in plan.held]

@@ -24,6 +24,7 @@ from workbench.server.http import (
     routes_share_port,
     routes_shared,
     routes_v2,
+    routes_versions,
 )
 from workbench.server.http.error_response import error_response
 from workbench.server.http.h1_connection import DISCARD, Exchange, H1Connection
@@ -43,7 +44,15 @@ def create_app(service: Service, token: str | None) -> App:
     gate = Gate(token, service.config.host, service.config.limits.max_in_flight)
     shares = Shares(gate, service.persistence.shares, changed=service.metrics.changes.note)
     service.metrics.watch_shares(shares.figures)
-    rooms = (routes_v2, routes_shared, routes_control, routes_files, routes_pages, routes_share_port)
+    rooms = (
+        routes_v2,
+        routes_shared,
+        routes_control,
+        routes_versions,
+        routes_files,
+        routes_pages,
+        routes_share_port,
+    )
     table = [route for room in rooms for route in room.routes(service)]
     table += routes_share.routes(service, shares)
     table = [_noted(service.audit, route) for route in table]

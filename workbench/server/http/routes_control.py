@@ -202,7 +202,9 @@ class ControlRoutes:
         return _json({})
 
     async def unload(self, call: Call) -> Response:
-        await self._engine.unload(call.params["name"], call.params.get("version"))
+        version = call.params.get("version")
+        call.noted.detail = f"version {version}" if version else ""
+        await self._engine.unload(call.params["name"], version)
         await self._service.persistence.tidy(self._engine)
         return _json({})
 
@@ -304,7 +306,8 @@ async def receive_upload(pieces: AsyncIterator[bytes], upload: Upload) -> Stored
 
 def _loaded(call: Call, result: LoadResult) -> Response:
     if not call.noted.detail:
-        before = f", in place of {result.previous}" if result.previous else ""
+        how = "in place of" if result.status.routed else "beside"
+        before = f", {how} {result.previous}" if result.previous else ""
         unchanged = ", unchanged" if result.unchanged else ""
         call.noted.detail = f"version {result.status.version}{before}{unchanged}"
     return _json(control.encode_load(result.status, result.unchanged, result.previous, result.seconds, result.live))

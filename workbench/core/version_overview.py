@@ -1,0 +1,40 @@
+"""The versions of one model at one moment: what each is, and which served when."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from workbench.core.audit_entry import AuditEntry
+
+STORED = "stored"
+"""The `state` of a version that is not loaded, and whose file is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class VersionEntry:
+    """One version."""
+
+    version: str
+    state: str
+    """A ModelState, or STORED."""
+    routed: bool = False
+    before: bool = False
+    """A rollback goes back to it."""
+    held: bool = False
+    """It was loaded by its name, without a route, so no policy unloads it."""
+    loaded_at: float = 0.0
+    """Unix time; 0: it is not loaded."""
+    reason: str = ""
+    """Why it Failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class VersionOverview:
+    """All versions of a model that are loaded or kept."""
+
+    model: str
+    policy: str
+    """Its setting `versions`."""
+    versions: tuple[VersionEntry, ...]
+    history: tuple[AuditEntry, ...] = ()
+    """What was done to it, the oldest first: who had which version serve, when and how."""

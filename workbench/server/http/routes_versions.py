@@ -1,0 +1,78 @@
+"""Which versions of a model there are, which one serves, and the way back."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import asdict
+
+import msgspec
+
+from workbench.core.audit_entry import AuditEntry
+from workbench.core.model import ModelState
+from workbench.core.version_overview import STORED, VersionEntry, VersionOverview
+from workbench.errors import StorageError
+from workbench.protocols import control
+from workbench.server.http.message import Response
+from workbench.server.http.routing import Call, Route
+from workbench.server.service import Service
+
+HISTORY = 50
+"""The most actions that are told of one model."""
+
+_READ = 10_000
+_CHANGES = frozenset({"load", "commit", "unload", "rollback"})
+
+
+def routes(service: Service) -> list[Route]:
+    versions = VersionRoutes(service)
+    return [
+        Route("GET", "/control/models/{name}/versions", versions.overview),
+        Route("POST", "/control/models/{name}/rollback", versions.rollback, action="rollback"),
+    ]
+
+
+class VersionRoutes:
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._engine = service.engine
+
+    async def overview(self, call: Call) -> Response:
+        name = call.params["name"]
+        status = self._engine.status(name)  # ModelNotFound says what there is
+        plan = self._engine.versions.plan(name)
+        entries = {
+            each.version: VersionEntry(
+                each.version,
+                each.state.value,
+                each.routed,
+                each.version == (plan.before or ("",))[-1],
+                each.version in plan.held,
+                each.loaded_at,
+                each.reason,
+            )
+            for each in self._engine.statuses(name)
+            if each.state is not ModelState.GONE
+        }
+        for model in await asyncio.to_thread(self._service.persistence.state.versions, name):
+            kept = VersionEntry(model.version, STORED, before=model.version == (plan.before or ("",))[-1])
+            entries.setdefault(model.version, kept)
+        versions = tuple(entries[each] for each in sorted(entries, key=int))
+        found = VersionOverview(name, status.config.versions, versions, tuple(await self._history(name)))
+        return Response(200, msgspec.json.encode(asdict(found)))
+
+    async def rollback(self, call: Call) -> Response:
+        result = await self._engine.versions.rollback(call.params["name"])
+        await self._service.persistence.tidy(self._engine)
+        how = "was still loaded" if result.live else "was loaded again"
+        call.noted.detail = f"version {result.status.version}, in place of {result.previous}; it {how}"
+        told = control.encode_load(result.status, result.unchanged, result.previous, result.seconds, result.live)
+        return Response(200, msgspec.json.encode(told))
+
+    async def _history(self, name: str) -> list[AuditEntry]:
+        try:
+            entries = await self._service.audit.entries(0.0, _READ)
+        except StorageError:  # the versions are told all the same
+            return []
+        return [each for each in entries if each.subject == name and each.outcome == "ok" and each.action in _CHANGES][
+            -HISTORY:
+        ]
