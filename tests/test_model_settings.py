@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from workbench.config import ModelConfig, model_config, read_model_toml
+from workbench.config.byte_size import byte_size
 from workbench.errors import InvalidInput
 
 
@@ -48,6 +49,30 @@ def test_other_sizes_are_refused(given: object) -> None:
 def test_what_is_out_of_range_is_refused(settings: dict[str, object]) -> None:
     with pytest.raises(InvalidInput, match=next(iter(settings))):
         model_config(settings)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("off", 0),
+        ("64MB", 64_000_000),
+        ("1 GiB", 1 << 30),
+        ("1.5kB", 1500),
+        ("2mib", 2 << 20),
+        ("999999GB", 999_999 * 10**9),
+    ],
+)
+def test_a_size_of_memory_is_read(text: str, size: int) -> None:
+    assert byte_size(model_config({"cache": text}).cache) == size
+
+
+@pytest.mark.parametrize("text", ["64", "0MB", "-1MB", "64TB", "on", "64MB ", "1e3MB", "MB", "", "1..5MB", 64, True])
+def test_other_sizes_of_memory_are_refused(text: object) -> None:
+    with pytest.raises(InvalidInput, match="cache must be"):
+        model_config({"cache": text})
+    if isinstance(text, str):
+        with pytest.raises(InvalidInput, match="64MB or 1GiB"):
+            byte_size(text)
 
 
 @pytest.mark.parametrize(

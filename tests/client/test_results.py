@@ -7,8 +7,9 @@ import pytest
 from workbench.client.results import CallTimings, LoadReport, ModelTable, Prediction
 from workbench.client.summary import Card, model_card
 from workbench.config import ModelConfig
+from workbench.core.cache_figures import CacheFigures
 from workbench.core.circuit import Circuit, CircuitState
-from workbench.core.messages import Timings
+from workbench.core.messages import CacheUse, Timings
 from workbench.core.model import ModelState, ModelStatus, Signature, TensorSpec
 from workbench.errors import InvalidInput
 
@@ -53,6 +54,23 @@ def test_a_prediction_beside_an_array_is_compared_by_its_first_output() -> None:
 def test_utf8_comes_as_text_and_other_bytes_as_they_are() -> None:
     assert prediction(label=objects(b"Z\xc3\xbcrich", b"Bern"))["label"].tolist() == ["Zürich", "Bern"]
     assert prediction(label=objects(b"\xff\xfe", b"Bern"))["label"].tolist() == [b"\xff\xfe", b"Bern"]
+
+
+def test_timings_say_what_the_cache_answered() -> None:
+    ran, hit, joined = Timings(ran_s=0.004), Timings(cache=CacheUse.HIT), Timings(0.004, cache=CacheUse.JOINED)
+    assert "a kept answer" in str(CallTimings(0.001, (hit,)))
+    assert "equal request that was under way" in str(CallTimings(0.001, (joined,)))
+    several = CallTimings(0.010, (ran, hit, joined))
+    assert str(several).endswith("; 2 of them answered from the cache")
+    assert [CallTimings(0.1, each).cache for each in ((ran,), (hit, hit), (hit, joined), ())] == ["", "hit", "", ""]
+
+
+def test_a_card_tells_what_the_cache_saves() -> None:
+    card = model_card(status(cache=CacheFigures(6, 2, 2, entries=3, size_bytes=2_000_000, limit_bytes=64_000_000)))
+    assert str(card["result cache"]).startswith("80.0% of 10 calls not run (2 joined an equal one under way); ")
+    assert "3 answers in " in str(card["result cache"])
+    assert "no calls yet" in str(model_card(status(cache=CacheFigures()))["result cache"])
+    assert model_card(status())["result cache"] == ""
 
 
 def test_pandas_gets_a_column_a_value_and_the_index_that_was_sent() -> None:

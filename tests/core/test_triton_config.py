@@ -35,6 +35,8 @@ def of(text: str, name: str = "") -> TritonConfig:
         ("max_batch_size: 8", {"max_batch_size": 8}),
         ("max_batch_size: 0", {"batching": "never"}),
         ("dynamic_batching { }", {}),
+        ("response_cache { enable: true }", {"cache": "64MB"}),
+        ("response_cache { enable: false }", {"cache": "off"}),
         ("dynamic_batching { preferred_batch_size: [ 4, 8 ] }", {"preferred_batch_sizes": [4, 8]}),
         ('input { name: "x" dims: [ 2, 2 ] reshape { shape: [ 4 ] } }', {}),
         ('model_warmup { name: "w" inputs { key: "x" value { data_type: TYPE_FP32 dims: 3 zero_data: true } } }', {}),

@@ -21,7 +21,7 @@ from tests.server.conftest import LIMITS, House, open_house
 from tests.server.driver import Wire, answered, connect, parsed
 from tests.server.grpc.open_port import AUTHORIZED, INFER, STREAM, Port, open_port
 from workbench.config import Limits
-from workbench.core.messages import InferRequest
+from workbench.core.messages import InferRequest, InferResponse
 from workbench.core.ports import Outcome
 from workbench.errors import ExecutionError
 from workbench.protocols import pb
@@ -40,6 +40,8 @@ class Answered:
     code: str = ""
     """Of the error, where it is none."""
     message: str = ""
+    cache: str = ""
+    """Where the answer came from, if it was not run."""
 
 
 @dataclass
@@ -131,7 +133,7 @@ class Ways:
                 await call
             return Answered(code="cancelled")
         try:
-            return Answered(decode_grpc(await call).outputs["y"].ravel().tolist())
+            return _answer(decode_grpc(await call))
         except grpc.aio.AioRpcError as error:
             return _failed(error)
 
@@ -150,12 +152,16 @@ class Ways:
         if found.error_message:
             code = found.infer_response.parameters[GRPC_CODE_KEY].string_param
             return Answered(code=code, message=found.error_message)
-        return Answered(decode_grpc(found.infer_response.SerializeToString()).outputs["y"].ravel().tolist())
+        return _answer(decode_grpc(found.infer_response.SerializeToString()))
 
     async def _under_way(self) -> None:
         """Both requests hold a place."""
         await until_async(lambda: self.house.service.engine.status("digits").queued)
         assert self.house.app.gate._owner.in_flight == 2
+
+
+def _answer(response: InferResponse) -> Answered:
+    return Answered(response.outputs["y"].ravel().tolist(), cache=response.timings.cache)
 
 
 def _failed(error: grpc.aio.AioRpcError) -> Answered:
@@ -174,8 +180,7 @@ async def _read(wire: Wire) -> Answered:
         assert reply.status == HTTP_STATUS[reply.json["code"]]
         return Answered(code=reply.json["code"], message=reply.json["error"])
     length = reply.headers.get("inference-header-content-length")
-    outputs = decode_response(reply.body, None if length is None else int(length)).outputs
-    return Answered(outputs["y"].ravel().tolist())
+    return _answer(decode_response(reply.body, None if length is None else int(length)))
 
 
 async def _parsed(ways: Ways, ask: Ask) -> Answered:
@@ -257,6 +262,22 @@ async def test_an_answer_its_record_and_use(way: tuple[Ways, Way]) -> None:
     assert record.request_bytes and record.response_bytes
     assert record.timings is not None and record.timings.rows == 2
     assert ways.house.service.used_at
+
+
+async def test_a_kept_answer_says_that_it_is_one(way: tuple[Ways, Way]) -> None:
+    ways, ask = way
+    await ways.house.call("POST", "/control/models/digits/set", {"cache": "1MB"})
+    assert await ask(ways, Ask()) == Answered([1.0, 2.0])
+    await ended(ways)
+    ways.records.clear()
+    ways.house.session.batches.clear()
+    assert await ask(ways, Ask()) == Answered([1.0, 2.0], cache="hit")
+    record = await ended(ways)
+    assert (record.model, record.version, record.id, record.error) == ("digits", "1", "seven", "")
+    assert record.timings is not None and (record.timings.rows, record.timings.batch_size) == (1, 0)
+    assert ways.house.session.batches == []
+    figures = ways.house.service.metrics.state().figures["digits", "1"]
+    assert (figures.outcomes[Outcome.OK], figures.rows) == (2, 1)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.helpers.clock import Clock
 from tests.telemetry.statuses import ready
+from workbench.core.cache_figures import CacheFigures
 from workbench.core.circuit import Circuit, CircuitState
 from workbench.core.histogram import SERVICE, Histogram
 from workbench.core.messages import ReleaseReason, Timings
@@ -91,6 +92,19 @@ def test_an_open_circuit_breaker_shows_in_the_prometheus_text() -> None:
         metrics.watch(lambda status=status: [status])  # type: ignore[misc]
         found = samples(metrics)
         assert (found["infer_circuit_open"], found["infer_circuit_opened_total"]) == (is_open, 2)
+
+
+def test_a_result_cache_shows_in_the_prometheus_text() -> None:
+    metrics = Metrics()
+    for note in ("", "it did not pay"):
+        figures = CacheFigures(5, 2, 3, 4, 1, 6, 7000, 64_000_000, 0.25, note)
+        metrics.watch(lambda figures=figures: [dataclasses.replace(ready(), cache=figures)])  # type: ignore[misc]
+        found = samples(metrics)
+        asked = [found[f"infer_cache_requests_total|{result}"] for result in ("hit", "joined", "miss")]
+        assert asked == [5, 2, 3]
+        assert [found[f"infer_cache_dropped_total|{reason}"] for reason in ("room", "age")] == [4, 1]
+        assert (found["infer_cache_entries"], found["infer_cache_size_bytes"]) == (6, 7000)
+        assert (found["infer_cache_saved_seconds_total"], found["infer_cache_resting"]) == (0.25, bool(note))
 
 
 def test_a_bound_counts_what_is_equal_to_it() -> None:

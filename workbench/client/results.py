@@ -17,7 +17,7 @@ from workbench.client.formatting import counted, escape, html_table, millisecond
 from workbench.client.input_adapter import describe
 from workbench.client.summary import state_dot
 from workbench.core.circuit import CircuitState
-from workbench.core.messages import Timings
+from workbench.core.messages import CacheUse, Timings
 from workbench.core.model import ModelStatus
 from workbench.core.tensor import Array
 from workbench.errors import InvalidInput
@@ -72,6 +72,11 @@ def table_with_states(head: Sequence[str], rows: Sequence[Sequence[str]], states
 
 # Predictions
 
+_FROM_CACHE: Mapping[str, str] = {
+    CacheUse.HIT: "a kept answer, from the model's cache",
+    CacheUse.JOINED: "answered by the run of an equal request that was under way",
+}
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class CallTimings:
@@ -83,6 +88,13 @@ class CallTimings:
     """The service's timings of each request, in the order of the rows."""
     batched: bool = True
     """Whether the model is batched. A request of an unbatched one counts as one row, whatever it holds."""
+
+    @property
+    def cache(self) -> str:
+        """Where an answer of a model with a result cache came from: "hit" (it had been kept), "joined" (an equal
+        request was under way); empty where the model ran, and where only some of the requests were answered so."""
+        uses = {timings.cache.value for timings in self.requests}
+        return uses.pop() if len(uses) == 1 else ""
 
     @property
     def queued_s(self) -> float:
@@ -110,11 +122,15 @@ class CallTimings:
         spent = f"{milliseconds(self.ran_s)} in the model, {milliseconds(self.queued_s)} waiting for it"
         if len(self.requests) == 1:
             wire = max(self.wall_s - inside, 0.0) + rest
+            if self.cache:
+                return f"{milliseconds(self.wall_s)}: {_FROM_CACHE[self.cache]}"
             batch = f"; {counted(self.batch_size, 'row')} in its batch" if self.batch_size else ""
             return f"{milliseconds(self.wall_s)}: {spent}, {milliseconds(wire)} sending and receiving{batch}"
         batch = f"; batches of up to {counted(self.batch_size, 'row')}" if self.batch_size else ""
         many = f"{len(self.requests)} requests at once, each {spent} on average"
-        return f"{milliseconds(self.wall_s)}: {many}{batch}"
+        cached = sum(bool(timings.cache) for timings in self.requests)
+        kept = f"; {cached} of them answered from the cache" if cached else ""
+        return f"{milliseconds(self.wall_s)}: {many}{batch}{kept}"
 
     __repr__ = __str__
 

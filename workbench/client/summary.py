@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from workbench.client.formatting import counted, escape, html_table, megabytes, milliseconds, text_lines
 from workbench.client.input_adapter import describe
+from workbench.core.cache_figures import CacheFigures
 from workbench.core.circuit import CircuitState
 from workbench.core.model import ModelState, ModelStatus, Signature
 from workbench.core.pipeline import Pipeline
@@ -62,6 +63,7 @@ def model_card(status: ModelStatus) -> Card:
         "queue delay": milliseconds(status.config.max_queue_delay_s) if status.config.max_queue_delay_s else "",
         "instances": status.config.instances,
         "circuit breaker": _circuit(status),
+        "result cache": _cache(status.cache) if status.cache else "",
         "waiting": counted(status.queued, "request") if status.queued else "",
         "size": megabytes(status.size_bytes),
         "loaded in": milliseconds(status.load_s) if status.load_s else "",
@@ -83,6 +85,17 @@ def _circuit(status: ModelStatus) -> str:
         return f"closed; it has opened {times} since the load"
     meanwhile = f"version {circuit.fallback} answers calls without a version" if circuit.fallback else "calls get 503"
     return f"{circuit.state}: {circuit.reason}; {meanwhile} until some that are let through end well"
+
+
+def _cache(cache: CacheFigures) -> str:
+    size = f"{megabytes(cache.size_bytes) or '0 MB'} of {megabytes(cache.limit_bytes)}"
+    kept = f"{counted(cache.entries, 'answer')} in {size}"
+    if not cache.looked:
+        return f"{kept}; no calls yet"
+    saved = f"{cache.hit_rate:.1%} of {counted(cache.looked, 'call')} not run"
+    joined = f" ({cache.joined} joined an equal one under way)" if cache.joined else ""
+    spared = f"{milliseconds(cache.saved_s)} in the model saved"
+    return "; ".join(filter(None, [f"{saved}{joined}", spared, kept, cache.note]))
 
 
 def port_card(opened: Mapping[str, object] | None) -> Card:

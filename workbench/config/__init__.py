@@ -15,6 +15,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
+from workbench.config.byte_size import OFF, SIZE_OR_OFF
 from workbench.config.settings_schema import (
     ENVIRONMENT_PREFIX,
     Choices,
@@ -120,6 +121,13 @@ class ModelConfig:
     batching: Annotated[str, Choices(("auto", "proved", "always", "never"))] = "auto"
     """"auto" (where its graph proves that rows do not influence each other, or a trial at warm-up did not see it
     where the graph does not tell), "proved" (by its graph only), "always" (you vouch for it) or "never"."""
+    cache: Annotated[str, TextPattern(SIZE_OR_OFF, '"off" or a size such as 64MB or 1GiB'), Live] = OFF
+    """Memory for answers that are kept and given to equal requests without a run: a size such as "64MB", or "off"."""
+    cache_ttl: Annotated[float, Range(0.0, 1e9), Live] = 60.0
+    """Seconds that an answer is kept for at most; 0: until others need its room."""
+    cache_scope: Annotated[str, Choices(("share", "shared")), Live] = "share"
+    """Who is given a kept answer: "share", whoever calls by the same share as the one it was run for (and the owner,
+    its own), or "shared", everybody who may call the model. What is quick tells others then what was asked before."""
     intra_op_threads: Annotated[int, Range(0, 1024)] = 0
     """Threads inside one run; 0: the cores this process may use, shared out over the instances."""
     max_state_mib: Annotated[int, Range(1, 1_000_000), Live] = 1024

@@ -41,6 +41,17 @@ class ReleaseReason(StrEnum):
     """The version is going; what had been accepted is finished."""
 
 
+class CacheUse(StrEnum):
+    """Where an answer came from that a model with a result cache gave."""
+
+    NONE = ""
+    """It was run."""
+    HIT = "hit"
+    """It had been kept: an equal request was run before."""
+    JOINED = "joined"
+    """An equal request was under way, and its run answered both."""
+
+
 class Timings(msgspec.Struct):
     """The parts of a request's time inside the engine, in seconds, and the batch that it ran in."""
 
@@ -64,6 +75,8 @@ class Timings(msgspec.Struct):
     stages: Sequence[StageTimings] = ()
     """Of a pipeline of models, its stages in the order in which they ended. Its own parts are then those of the stages
     that others waited for, and its batch is that of the stage that took longest."""
+    cache: CacheUse = CacheUse.NONE
+    """Where it was not run itself: its time is then that of waiting, and its batch is 0."""
 
     @property
     def total_s(self) -> float:

@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from workbench.config import ModelConfig
 from workbench.core.batch_proof import BatchEvidence
+from workbench.core.cache_figures import CacheFigures
 from workbench.core.circuit import Circuit
 from workbench.core.pipeline import Pipeline
 from workbench.core.provenance import Provenance
@@ -188,6 +189,8 @@ class ModelStatus:
     """Requests that wait for a runner."""
     circuit: Circuit | None = None
     """Its circuit breaker; None: it has none."""
+    cache: CacheFigures | None = None
+    """Its result cache; None: it has none."""
     sequences: SequenceFigures | None = None
     """None: it keeps no state between requests."""
     sequence_config: SequenceConfig | None = None

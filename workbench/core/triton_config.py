@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from workbench.config import ModelConfig
+from workbench.config.byte_size import OFF
 from workbench.core.model import FREE, Signature, TensorSpec
 from workbench.core.pipeline import Pipeline
 from workbench.core.runtime import ONNX, PIPELINE, runtime_meant_by, runtimes
@@ -29,6 +30,9 @@ EPOCH: Final = "model_epoch"
 """The parameter of a configuration that we write, and of a gRPC answer, that holds `ModelStatus.epoch`."""
 
 MAX_LEVELS: Final = 16
+
+CACHE_SIZE: Final = "64MB"
+"""For `response_cache`, whose size Triton takes from a flag of its server."""
 
 HONOURED: Final = {
     "name": "must be the folder's",
@@ -47,6 +51,7 @@ HONOURED: Final = {
     "default_model_filename": "the file in the version's folder",
     "model_warmup": "its requests are run before the model is Ready, files of `warmup` beside its versions among them; "
     "one that fails is told in the notes",
+    "response_cache": "`enable` is `cache = 64MB`, which keeps answers for equal requests",
     "parameters": "`intra_op_thread_count` is `intra_op_threads`; `infer_workbench.NAME` is the setting NAME",
 }
 """Field -> what becomes of it, as docs/settings.md has it."""
@@ -66,7 +71,6 @@ PASSED_OVER: Final = {
     "preserve_ordering": "answers are sent as they come",
     "priority_queue_policy": "all levels have the one queue policy",
     "optimization": "the runtime's own optimisation is used",
-    "response_cache": "answers are not cached",
     "cc_model_filenames": "there is one file for all devices",
     "metric_tags": "metrics have the model's name and version",
     "model_metrics": "metrics have buckets of their own",
@@ -221,6 +225,9 @@ class _Reading:
         for batching in messages(message, "dynamic_batching"):
             self._batching(batching)
         sequences = self._sequences(size or 0)
+        for cache in messages(message, "response_cache"):
+            self._sort(cache, ("enable",), "response_cache.")
+            self._settings["cache"] = CACHE_SIZE if flag(cache, "enable") else OFF
         if groups := messages(message, "instance_group"):
             self._instances(groups)
         self._versions()

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from workbench.config import LIVE_SETTINGS, Limits, ModelConfig
+from workbench.config.byte_size import byte_size
 from workbench.core.batch_proof import BatchEvidence
 from workbench.core.circuit import Circuit
 from workbench.core.description import Description, RunTimes
@@ -33,17 +34,16 @@ from workbench.engine.executor import Done, Executor
 from workbench.engine.inline_execution import Inline, LoopShare, may_run_inline
 from workbench.engine.memory_footprint import Footprint, Footprints
 from workbench.engine.model_loader import ModelLoader, Warm
+from workbench.engine.outcomes import outcome_of
 from workbench.engine.request_queue import Completion, PendingRequest
+from workbench.engine.result_cache.model_cache import CacheSettings, ResultCache, why_uncached
 from workbench.engine.runners import RunnerLayout
 from workbench.engine.sequence_scheduler import SequenceScheduler
 from workbench.engine.sources import ModelSource
 from workbench.engine.warmup import WarmUp
 from workbench.errors import (
-    Cancelled,
     CircuitOpen,
-    Conflict,
     DeadlineExceeded,
-    ExecutionError,
     InvalidInput,
     ModelError,
     Unavailable,
@@ -113,6 +113,7 @@ class Deployment:
         self._clock = clock
         self._reason = ""
         self._notes: tuple[str, ...] = ()
+        self._uncached: tuple[str, ...] = ()
         self._said: tuple[str, ...] = ()
         self._sent: tuple[str, ...] = ()
         self._platform = self._device = ""
@@ -129,6 +130,7 @@ class Deployment:
         self._admission: Admission | None = None
         self._breakers = CallerBreakers(_breaker_policy(config))
         self._sequences: SequenceScheduler | None = None
+        self._cache: ResultCache | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waking = False
         self._lone_turns = 0
@@ -156,6 +158,8 @@ class Deployment:
         if self.state is not ModelState.READY or admission is None or loop is None:
             self._observer.request_done(self.name, self.version, Outcome.REJECTED, None)
             raise Unavailable(self._not_ready())
+        if self._cache is not None and self._cache.takes(request, promise):
+            return
         now = self._clock()
         try:
             if request.deadline is not None and now >= request.deadline:
@@ -454,6 +458,8 @@ class Deployment:
         """Draining: refuse what comes."""
         if self.state is ModelState.READY:
             self._idle = asyncio.Event()
+            if self._cache is not None:
+                self._cache.close()
             if self._sequences is None:  # else steps that were accepted still have to get there
                 self._batcher.close()
             self._change(ModelState.DRAINING)
@@ -548,13 +554,14 @@ class Deployment:
             loaded_at=self._loaded_at,
             load_s=self._load_s,
             circuit=self._circuit(),
+            cache=self._cache.figures() if self._cache is not None else None,
             queued=self._batcher.depth + (sequences.held if sequences is not None else 0),
             sequences=sequences,
             sequence_config=self.source.described.triton.sequences,
             formats=self.source.described.triton.formats,
             provenance=self.source.provenance,
             labels=shown_labels(self.labels),
-            notes=(*self._sent, *self._said, *self._notes),
+            notes=(*self._sent, *self._said, *self._uncached, *self._notes),
             epoch=self.epoch,
         )
 
@@ -595,6 +602,21 @@ class Deployment:
         self._inline.decide(self._may_inline, curve, config.max_batch_size, self._clock())
         if self._sequences is not None:
             self._sequences.configure(config, _queue_policy(config), batched=batched)
+        self._apply_cache(config, self._admission)
+
+    def _apply_cache(self, config: ModelConfig, admission: Admission) -> None:
+        limit_bytes = byte_size(config.cache)
+        why = why_uncached(self.source.operators, self._sequences is not None) if limit_bytes else ""
+        self._uncached = (f"cache is not honoured: {why}",) if why else ()
+        if not limit_bytes or why:
+            if self._cache is not None:
+                self._cache.close()
+                self._cache = None
+            return
+        if self._cache is None:
+            self._cache = ResultCache(self.name, self.version, self.submit, self._observer, self._clock)
+        settings = CacheSettings(limit_bytes, config.cache_ttl, config.cache_scope == "shared")
+        self._cache.configure(settings, admission, self.epoch)
 
     @property
     def _found(self) -> WarmUp:
@@ -667,21 +689,3 @@ def _breaker_policy(config: ModelConfig) -> BreakerPolicy:
         config.breaker_slow_call_s,
         config.breaker_open_s,
     )
-
-
-def outcome_of(error: WorkbenchError) -> Outcome:
-    """How a request that got this error ended, for the figures."""
-    for kind, outcome in _OUTCOMES:
-        if isinstance(error, kind):
-            return outcome
-    return Outcome.FAILED
-
-
-_OUTCOMES: tuple[tuple[type[WorkbenchError], Outcome], ...] = (
-    (InvalidInput, Outcome.INVALID),
-    (DeadlineExceeded, Outcome.EXPIRED),
-    (Cancelled, Outcome.CANCELLED),
-    (Unavailable, Outcome.REJECTED),
-    (Conflict, Outcome.REJECTED),
-    (ExecutionError, Outcome.FAILED),
-)

@@ -27,7 +27,7 @@ from workbench.core.runtime import PIPELINE
 from workbench.core.threads import in_thread
 from workbench.engine.admission import Admission
 from workbench.engine.callability import uncallable
-from workbench.engine.deployment import outcome_of
+from workbench.engine.outcomes import outcome_of
 from workbench.engine.pipeline_call import Course, PipelineCall
 from workbench.engine.pipeline_graph import Asks, flaw
 from workbench.engine.pipeline_joints import misfit

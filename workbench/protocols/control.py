@@ -105,6 +105,7 @@ def encode_status(status: ModelStatus) -> dict[str, Any]:
         **({"ignored_columns": list(signature.ignored)} if signature and signature.ignored else {}),
         "config": dataclasses.asdict(status.config),
         "circuit": dataclasses.asdict(status.circuit) if status.circuit else None,
+        "cache": dataclasses.asdict(status.cache) if status.cache else None,
         "sequences": dataclasses.asdict(status.sequences) if status.sequences else None,
         "sequence_config": dataclasses.asdict(status.sequence_config) if status.sequence_config else None,
         "pipeline": dataclasses.asdict(status.pipeline) if status.pipeline else None,

@@ -31,7 +31,7 @@ from workbench.protocols.grpc_parse_cache import Layouts, MessageLayout, RawTens
 from workbench.protocols.grpc_wire import LARGE, Span, WalkedRequest, is_quick, names_in, walk_request
 from workbench.protocols.grpc_wire_contents import WireContents, count_contents
 from workbench.protocols.oip_tensors import TensorsOf, count_elements, no_tensors, shared_memory_error, widened
-from workbench.protocols.parameters import schedule_parameters, take_flag, take_schedule, timings_in, timings_out
+from workbench.protocols.parameters import CACHE, schedule_parameters, take_flag, take_schedule, timings_in, timings_out
 from workbench.protocols.region_params import RegionSlice, Shared, place_of, read_shared
 from workbench.protocols.status_codes import GRPC_CODE_KEY, error_of_code
 
@@ -380,7 +380,7 @@ def _response_parts(response: InferResponse, answer: GrpcAnswer, limits: Limits)
         parts.append(_raw_output(length))
         parts.append(raw)
     head = _plain_head(response.model, response.version, response.epoch, tuple(specs))
-    if response.id or answer is not _PLAIN:
+    if response.id or answer is not _PLAIN or response.timings.cache:
         head = _with_particulars(head, response, answer)
     parts[0] = head
     if (size := sum(map(len, parts))) > min(limits.max_response_bytes, MAX_MESSAGE_BYTES):
@@ -407,6 +407,8 @@ def _with_particulars(head: bytes, response: InferResponse, answer: GrpcAnswer) 
             write_parameters(output.parameters, place.parameters)
     if answer.timings:
         write_parameters(message.parameters, timings_out(response.timings))
+    if response.timings.cache:
+        message.parameters[CACHE].string_param = response.timings.cache.value
     if answer.final:
         message.parameters["triton_final_response"].bool_param = True
     return bytes(message.SerializeToString())

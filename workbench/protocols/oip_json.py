@@ -44,7 +44,7 @@ from workbench.protocols.oip_tensors import (
     tensor_bytes,
     widened,
 )
-from workbench.protocols.parameters import schedule_parameters, take_flag, take_schedule, timings_in, timings_out
+from workbench.protocols.parameters import CACHE, schedule_parameters, take_flag, take_schedule, timings_in, timings_out
 from workbench.protocols.region_params import RegionSlice, Shared, place_of
 
 _NONE: Final[Mapping[str, Any]] = MappingProxyType({})
@@ -212,7 +212,8 @@ def encode_response(
             values = json_values(array, f"output {name!r}", datatype)
             floats = floats or datatype in FLOATS
             outputs.append(JsonTensor(name, array.shape, datatype, values))
-    told = _told(response, answer) if answer.timings or answer.narrowed is not None else None
+    asked = answer.timings or answer.narrowed is not None or response.timings.cache
+    told = _told(response, answer) if asked else None
     head = _encode(_Answer(response.model, response.version, outputs, response.id, told))
     if floats and b"null" in head:
         # msgspec writes NaN and infinities as null; a name may hold that word too.
@@ -400,6 +401,8 @@ def _narrowed(
 
 def _told(response: InferResponse, answer: AnswerFormat) -> dict[str, Parameter]:
     told = timings_out(response.timings) if answer.timings else {}
+    if response.timings.cache:
+        told[CACHE] = response.timings.cache.value
     if answer.narrowed is not None:
         told["narrowed"] = answer.narrowed
     return told

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from workbench.core.messages import InferRequest, Parameter, ReleaseReason, SequenceStep, Timings
+from workbench.core.messages import CacheUse, InferRequest, Parameter, ReleaseReason, SequenceStep, Timings
 from workbench.errors import InvalidInput
 
 MAX_SEQUENCE_ID: Final = 128
@@ -80,6 +80,10 @@ def schedule_parameters(request: InferRequest, now: float) -> dict[str, Paramete
 _TIMES = (("queue_us", "queued_s"), ("batch_us", "batched_s"), ("compute_us", "ran_s"), ("split_us", "split_s"))
 
 
+CACHE: Final = "cache"
+"""The parameter of an answer that was not run itself: `CacheUse` says where it came from."""
+
+
 def timings_out(timings: Timings) -> dict[str, Parameter]:
     found: dict[str, Parameter] = {name: round(getattr(timings, field) * 1e6, 1) for name, field in _TIMES}
     found["batch_size"] = timings.batch_size
@@ -94,6 +98,7 @@ def timings_in(parameters: Mapping[str, Any]) -> Timings:
         queued, batched, ran, split = (float(parameters.get(name, 0.0)) / 1e6 for name, _ in _TIMES)
         reason = ReleaseReason(parameters.get("release_reason", ReleaseReason.IDLE))
         size, requests = int(parameters.get("batch_size", 0)), int(parameters.get("batch_requests", 0))
-        return Timings(queued, batched, ran, split, size, requests, reason)
+        cache = CacheUse(parameters.get(CACHE, CacheUse.NONE))
+        return Timings(queued, batched, ran, split, size, requests, reason, cache=cache)
     except (TypeError, ValueError, OverflowError):
         return Timings()

@@ -19,7 +19,7 @@ from workbench.core.messages import InferRequest, InferResponse
 from workbench.core.ports import Outcome
 from workbench.core.turns import in_turns
 from workbench.engine import Engine
-from workbench.engine.deployment import outcome_of
+from workbench.engine.outcomes import outcome_of
 from workbench.errors import Cancelled, Draining, Forbidden, LimitExceeded, TooLarge, Unauthenticated, WorkbenchError
 from workbench.protocols.binary import string_bytes
 from workbench.protocols.classification import classified

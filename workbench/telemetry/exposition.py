@@ -70,6 +70,7 @@ def families(state: State) -> Iterator[Family]:
     yield from _batches(state.figures)
     yield from _models(state)
     yield from _circuits(state)
+    yield from _caches(state)
     yield from _sequences(state)
     yield from _shares(state)
     yield from _process(state)
@@ -175,6 +176,27 @@ def _circuits(state: State) -> Iterator[Family]:
             is_open.add((status.name, status.version), int(circuit.state is not CircuitState.CLOSED))
             opened.add((status.name, status.version), circuit.opened)
     yield from (is_open, opened)
+
+
+def _caches(state: State) -> Iterator[Family]:
+    requests = counter("infer_cache_requests_total", "Requests that were looked for, by what came", *_VERSION, "result")
+    dropped = counter("infer_cache_dropped_total", "Kept answers that went, by why", *_VERSION, "reason")
+    entries = gauge("infer_cache_entries", "Answers that are kept", *_VERSION)
+    size = gauge("infer_cache_size_bytes", "Memory of the answers that are kept", *_VERSION)
+    resting = gauge("infer_cache_resting", "1 while calls go past the cache because it did not pay", *_VERSION)
+    saved = counter("infer_cache_saved_seconds_total", "Time inside the runtime that was not needed", *_VERSION)
+    for status in state.statuses:
+        if (cache := status.cache) is not None:
+            key = (status.name, status.version)
+            for result, count in (("hit", cache.hits), ("joined", cache.joined), ("miss", cache.misses)):
+                requests.add((*key, result), count)
+            dropped.add((*key, "room"), cache.evicted)
+            dropped.add((*key, "age"), cache.expired)
+            entries.add(key, cache.entries)
+            size.add(key, cache.size_bytes)
+            resting.add(key, int(bool(cache.note)))
+            saved.add(key, cache.saved_s)
+    yield from (requests, dropped, entries, size, resting, saved)
 
 
 def _sequences(state: State) -> Iterator[Family]:

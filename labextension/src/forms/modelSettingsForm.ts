@@ -9,7 +9,7 @@ export type Settings = Readonly<Record<string, number | string>>;
 
 export interface IModelSetting {
   readonly name: string;
-  readonly kind: 'count' | 'number' | 'choice' | 'sizes' | 'device';
+  readonly kind: 'count' | 'number' | 'choice' | 'sizes' | 'device' | 'memory';
   readonly default: Value;
   /** Whether a change is applied without a reload. */
   readonly live: boolean;
@@ -34,6 +34,9 @@ export const MODEL_SETTINGS: readonly IModelSetting[] = [
   { name: 'batching', kind: 'choice', default: 'auto', live: false, choices: ['auto', 'proved', 'always', 'never'] },
   { name: 'batch_sizes', kind: 'sizes', default: [], live: true, seldom: true },
   { name: 'preferred_batch_sizes', kind: 'sizes', default: [], live: true, seldom: true },
+  { name: 'cache', kind: 'memory', default: 'off', live: true },
+  { name: 'cache_ttl', kind: 'number', default: 60, live: true, range: [0, 1000000000], unit: 's', seldom: true },
+  { name: 'cache_scope', kind: 'choice', default: 'share', live: true, choices: ['share', 'shared'], seldom: true },
   { name: 'intra_op_threads', kind: 'count', default: 0, live: false, range: [0, 1024], seldom: true },
   { name: 'device_share', kind: 'number', default: 1, live: true, range: [0.01, 100], seldom: true },
   { name: 'max_state_mib', kind: 'count', default: 1024, live: true, range: [1, 1000000], unit: 'MiB', seldom: true },
@@ -124,6 +127,8 @@ function parsed(setting: IModelSetting, text: string): number | string | null {
       return setting.choices?.includes(text) ? text : null;
     case 'device':
       return /^(auto|cpu|cuda(:\d{1,2})?)$/.test(text) ? text : null;
+    case 'memory':
+      return /^(off|[1-9]\d{0,5}(\.\d{1,3})? ?[kmg]i?b)$/i.test(text) ? text : null;
     case 'sizes':
       // Sorted and without duplicates, as the service stores them.
       return /^[\d,\s]*$/.test(text)
@@ -154,6 +159,8 @@ function expected(trans: TranslationBundle, setting: IModelSetting): string {
       return trans.__('Whole numbers, as 1, 8, 32');
     case 'device':
       return trans.__('auto, cpu, cuda or cuda:1');
+    case 'memory':
+      return trans.__('off, or a size as 64MB or 1GiB');
     default:
       return trans.__('One of %1', setting.choices?.join(', ') ?? '');
   }
@@ -226,6 +233,23 @@ export function settingLabel(trans: TranslationBundle, name: string): ISettingLa
         label: trans.__('Preferred batch sizes'),
         help: trans.__(
           'A batch of one of these sizes runs at once; empty: the sizes measured as fastest'
+        )
+      };
+    case 'cache':
+      return {
+        label: trans.__('Result cache'),
+        help: trans.__('Memory for answers that are given to equal requests without a run; or off')
+      };
+    case 'cache_ttl':
+      return {
+        label: trans.__('Cache: time'),
+        help: trans.__('How long an answer is kept at most; 0 is until others need its room')
+      };
+    case 'cache_scope':
+      return {
+        label: trans.__('Cache: for whom'),
+        help: trans.__(
+          'share: answers are given to callers of the same share only; shared: to everybody who may call the model'
         )
       };
     case 'intra_op_threads':

@@ -37,6 +37,11 @@ describe('what is sent', () => {
     expect(typed({ instances: '1' }).settings).toEqual({});
   });
 
+  test('may be a size of memory', () => {
+    expect(typed({ cache: '64MB' }).settings).toEqual({ cache: '64MB' });
+    expect(typed({ cache: 'off' }).settings).toEqual({});
+  });
+
   test('is in seconds where milliseconds were typed', () => {
     expect(typed({ max_queue_delay_s: '0.3' }).settings).toEqual({ max_queue_delay_s: 0.0003 });
   });
@@ -60,6 +65,7 @@ test.each([
   ['max_queue_delay_s', '10001', 'A number from 0 to 10000'],
   ['max_queue_delay_s', 'NaN', 'A number from 0 to 10000'],
   ['batch_sizes', '1; 8', 'Whole numbers, as 1, 8, 32'],
+  ['cache', '64', 'off, or a size as 64MB or 1GiB'],
   ['device', 'gpu', 'auto, cpu, cuda or cuda:1'],
   ['batching', 'maybe', 'One of auto, proved, always, never']
 ])('%s cannot be %s', (name, text, words) => {

@@ -1,0 +1,25 @@
+"""Reads sizes as users write them: 64MB, 1.5GiB."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from workbench.errors import InvalidInput
+
+OFF: Final = "off"
+SIZE_OR_OFF: Final = r"(?i:off|[1-9]\d{0,5}(\.\d{1,3})? ?[kmg]i?b)"
+"""What `byte_size` reads."""
+
+_SIZE = re.compile(r"(?i)([\d.]+) ?([kmg])(i?)b")
+_POWER: Final = {"k": 1, "m": 2, "g": 3}
+
+
+def byte_size(text: str) -> int:
+    """Bytes: kB, MB and GB are powers of 1000, KiB, MiB and GiB of 1024; "off" is 0. InvalidInput for other texts."""
+    if not re.fullmatch(SIZE_OR_OFF, text):
+        raise InvalidInput(f"a size must be {OFF!r} or like 64MB or 1GiB, got {text[:40]!r}")
+    if (found := _SIZE.fullmatch(text)) is None:
+        return 0
+    number, unit, binary = found.groups()
+    return int(float(number) * (1024 if binary else 1000) ** _POWER[unit.lower()])

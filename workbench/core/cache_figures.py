@@ -1,0 +1,39 @@
+"""What a model's status tells of its result cache."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class CacheFigures:
+    """The result cache of one load of a version at one moment; the counts are since the load."""
+
+    hits: int = 0
+    """Requests that were answered from what is kept."""
+    joined: int = 0
+    """Requests that were answered by the run of an equal one that was under way."""
+    misses: int = 0
+    """Requests that were looked for, and had to be run."""
+    evicted: int = 0
+    """Answers that went to make room for others."""
+    expired: int = 0
+    """Answers that were dropped for their age."""
+    entries: int = 0
+    """Answers that are kept."""
+    size_bytes: int = 0
+    """Memory of these."""
+    limit_bytes: int = 0
+    saved_s: float = 0.0
+    """Seconds inside the runtime that `hits` and `joined` did not need."""
+    note: str = ""
+    """Why it does not look at the moment, as one sentence; empty: it does."""
+
+    @property
+    def looked(self) -> int:
+        return self.hits + self.joined + self.misses
+
+    @property
+    def hit_rate(self) -> float:
+        """The part of the requests that were looked for which was not run; 0 where there were none."""
+        return (self.hits + self.joined) / self.looked if self.looked else 0.0
