@@ -36,6 +36,16 @@ def test_a_share_s_link_is_shown() -> None:
     assert "share/claim#c" in repr(share) and "share/claim#c" in share._repr_html_()
 
 
+def test_a_service_of_an_older_version_says_less() -> None:
+    since_the_first = ("id", "label", "models", "rate", "max_in_flight", "created_at", "expires_at", "revoked_at")
+    first = {name: ANSWER[name] for name in since_the_first}
+    share = share_of({**first, "url": "http://127.0.0.1:1", "link": "http://127.0.0.1:1/share/claim#c"})
+    assert (share.rate, share.row_rate, share.metrics) == (20.0, None, False)
+    (row,) = table_of([{**first, "state": "holds", "requests": 7, "refused": 2, "in_flight": 0, "last_seen": None}])
+    assert (row.requests, row.row_rate, row.quota, row.answered) == (7, None, None, 0)
+    assert "team-a" in repr(ShareTable([row]))
+
+
 def test_shares_are_a_table_and_a_frame() -> None:
     day = {"day_requests": 7, "day_rows": 9, "day_ends_at": 1.7e9}
     row = {

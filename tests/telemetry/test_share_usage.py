@@ -9,6 +9,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.helpers.clock import Clock
 from workbench.core.messages import Timings
 from workbench.core.ports import Outcome
+from workbench.errors import InvalidInput
+from workbench.share.share_record import check_label
 from workbench.telemetry import exposition
 from workbench.telemetry.metrics import Metrics
 from workbench.telemetry.request_record import RequestRecord
@@ -121,3 +123,19 @@ def test_labels_in_metrics_are_bounded_and_each_keeps_its_own() -> None:
     assert len(shown) == SHOWN + 1 and {"team-0", f"team-{3 * SHOWN - 1}", OTHER} <= shown
     assert found["infer_share_requests_total", OTHER, "", "ok"] == 2 * (3 * SHOWN - SHOWN)
     assert sum(value for key, value in found.items() if key[0] == "infer_share_requests_total") == 6 * SHOWN + 1
+
+
+def test_a_share_that_is_called_other_is_not_counted_with_all_others() -> None:
+    shares = [(f"team-{number}", ShareUsage(("digits",)), 0, 0) for number in range(SHOWN)] + [
+        ("other", ShareUsage(("digits",)), 0, 0)
+    ]
+    labels, (_, mine, *_) = ShareLabels(), shares[-1]
+    mine.answered(answered(40.0))
+    samples(labels, shares)
+    for _, usage, *_ in shares[:-1]:
+        usage.answered(answered(40.0))
+    found = samples(labels, shares)
+    assert found["infer_share_requests_total", "other", "digits", "ok"] == 1
+    assert found["infer_share_requests_total", OTHER, "", "ok"] == 1
+    with pytest.raises(InvalidInput):
+        check_label(OTHER)

@@ -26,10 +26,10 @@ class Share:
     models: tuple[str, ...]
     url: str
     """Of the service."""
-    link: str
-    """Gives the token once, within an hour: its secret is in the fragment. Empty where the token was asked for."""
     expires_at: float
     """Unix time."""
+    link: str = ""
+    """Gives the token once, within an hour: its secret is in the fragment. Empty where the token was asked for."""
     rate: float | None = None
     """Requests each second; None: as many as the service takes."""
     max_in_flight: int = 0
@@ -82,7 +82,6 @@ class SharedAccess:
     state: str
     """unclaimed, holds, revoked or expired."""
     rate: float | None
-    row_rate: float | None
     max_in_flight: int
     created_at: float
     """Unix time, as `expires_at`, `revoked_at` and `last_seen`."""
@@ -94,6 +93,8 @@ class SharedAccess:
     """That were over a limit of the share."""
     in_flight: int
     last_seen: float | None
+    row_rate: float | None = None
+    """This and what follows, a service of an older version does not say."""
     quota: int | None = None
     row_quota: int | None = None
     version: str | None = None
@@ -163,38 +164,17 @@ class ShareTable(Rows[SharedAccess]):
 
 def share_of(answer: Mapping[str, Any]) -> Share:
     """Decode the service's answer to a new share."""
-    return Share(
-        answer["id"],
-        answer["label"],
-        tuple(answer["models"]),
-        answer["url"],
-        answer.get("link", ""),
-        answer["expires_at"],
-        answer["rate"],
-        answer["max_in_flight"],
-        answer["row_rate"],
-        answer["quota"],
-        answer["row_quota"],
-        answer["version"],
-        answer["max_body"],
-        answer["metrics"],
-        answer.get("token"),
-    )
+    return Share(**_known(Share, answer))
 
 
 def table_of(answer: list[Mapping[str, Any]]) -> ShareTable:
     """Decode the service's list of shares."""
-    return ShareTable(
-        [
-            SharedAccess(
-                **{
-                    **{name: each[name] for name in SharedAccess.__slots__ if name in each},
-                    "models": tuple(each["models"]),
-                }
-            )
-            for each in answer
-        ]
-    )
+    return ShareTable([SharedAccess(**_known(SharedAccess, each)) for each in answer])
+
+
+def _known(kind: type[Share | SharedAccess], answer: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of `kind` that a service says: a newer one says more, and one of an older version less."""
+    return {**{name: answer[name] for name in kind.__slots__ if name in answer}, "models": tuple(answer["models"])}
 
 
 def clock_time(unix_s: float | None) -> str:

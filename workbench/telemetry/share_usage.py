@@ -209,9 +209,10 @@ class ShareFigures:
 
 
 SHOWN: Final = 32
-"""Labels that metrics show; those of all other shares are "other"."""
+"""Labels that metrics show; those of all other shares are OTHER."""
 
-OTHER: Final = "other"
+OTHER: Final = "_other"
+"""No share's own label begins like this."""
 
 
 class ShareLabels:
