@@ -16,14 +16,15 @@ from tests.server.driver import HOST, Driver, answered, body, connect, parsed
 from workbench.config import Limits
 from workbench.core.messages import GUEST_PRIORITY
 from workbench.core.ports import Outcome
+from workbench.errors import NotFound
 from workbench.server.gate.connection_caps import ConnectionCaps
 from workbench.server.gate.in_flight import InFlightBytes
 from workbench.server.gate.scopes import SHARE_SCOPES
-from workbench.server.gate.share_caller import READS_AT_ONCE, ShareCaller
+from workbench.server.gate.share_caller import READS_AT_ONCE, ShareCaller, since_boot
 from workbench.server.gate.unread_answers import UnreadAnswers
 from workbench.server.http.app import create_app
 from workbench.server.http.h1_server import H1Server
-from workbench.server.shares import CODE_LIFE_S
+from workbench.server.shares import CODE_LIFE_S, Shares
 from workbench.share.daily_quota import DAY_S, DailyQuota
 from workbench.share.share_store import ShareStore
 
@@ -493,6 +494,26 @@ async def test_a_link_gives_the_token_once_and_within_an_hour(house: House, monk
     monkeypatch.setattr(house.app.shares, "_wall", lambda: now + CODE_LIFE_S)
     reply = await house.stranger("POST", "/share/claim", {"code": late["link"].partition("#")[2]})
     assert reply.status == 404 and "older than an hour" in reply.error
+
+
+async def test_a_clock_that_is_set_back_prolongs_neither_a_link_nor_a_share(house: House) -> None:
+    answer = await shared(house, show_token=False, expires="2h")
+    code = {"code": answer["link"].partition("#")[2]}
+    store = house.service.persistence.shares
+
+    def at(shares: Shares, wall: float, passed_s: float) -> None:
+        shares._wall, shares._since_boot = lambda: wall, lambda: since_boot() + passed_s
+
+    at(house.app.shares, answer["created_at"] - DAY_S, CODE_LIFE_S)
+    assert (await house.stranger("POST", "/share/claim", code)).status == 404
+    again = Shares(house.app.gate, store, wall=lambda: answer["created_at"] - DAY_S)  # a restart, the clock still back
+    (caller, _), *_ = again.shares()
+    assert caller._ends_at - caller._clock() <= 7200
+    at(again, answer["created_at"] - DAY_S, CODE_LIFE_S + 1)
+    with pytest.raises(NotFound, match="older than an hour"):
+        await again.claim(code["code"])
+    at(again, answer["created_at"] - DAY_S, CODE_LIFE_S - 60)
+    assert (await again.claim(code["code"]))[0].id == answer["id"]
 
 
 async def test_a_revoked_share_s_link_gives_nothing(house: House) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 
 from workbench.errors import Conflict, InvalidInput, NotFound, StorageError, Unsupported
 from workbench.server.gate.auth import Caller, Gate
-from workbench.server.gate.share_caller import ShareCaller
+from workbench.server.gate.share_caller import ShareCaller, since_boot
 from workbench.share.share_record import ShareRecord
 from workbench.share.share_store import ShareStore, StoredShare
 from workbench.share.share_token import digest_of, new_code, new_share_id, new_share_token
@@ -45,6 +45,7 @@ class Shares:
         self._gate = gate
         self._store = store
         self._wall = wall
+        self._since_boot: Callable[[], float] = since_boot
         self._changed = changed
         self._noting: set[asyncio.Future[None]] = set()
         self._used: set[ShareCaller] = set()
@@ -53,18 +54,21 @@ class Shares:
         self._callers: dict[str, ShareCaller] = {}
         """By id, those that have ended too."""
         self._by_token: dict[bytes, ShareCaller] = {}
-        self._codes: dict[bytes, tuple[ShareCaller, float]] = {}
-        """Digest of a link's code -> whose token it gives, and until when."""
+        self._codes: dict[bytes, tuple[ShareCaller, float, float]] = {}
+        """Digest of a link's code -> whose token it gives, and until when: Unix time, and on `since_boot`.
+
+        It is over with the first of both, so that a clock that is set back does not prolong it."""
         self._labels = ShareLabels()
         self._one_at_a_time = asyncio.Lock()
         gate.share_of = self._caller_of
         for each in store.shares():
-            caller = ShareCaller(each.record, self._first_called, on_use=self._on_use, used=each.use)
+            caller = ShareCaller(each.record, self._first_called, wall=wall, on_use=self._on_use, used=each.use)
             self._callers[each.record.id] = caller
             if each.token is not None:
                 self._by_token[each.token] = caller
             if each.code is not None:
-                self._codes[each.code] = caller, each.code_until
+                left_s = min(each.code_until - wall(), CODE_LIFE_S)
+                self._codes[each.code] = caller, each.code_until, self._since_boot() + left_s
 
     def _caller_of(self, token: bytes) -> Caller | None:
         caller = self._by_token.get(digest_of(token))
@@ -111,7 +115,7 @@ class Shares:
         if token_digest is not None:
             self._by_token[token_digest] = caller
         if code_digest is not None:
-            self._codes[code_digest] = caller, until
+            self._codes[code_digest] = caller, until, self._since_boot() + CODE_LIFE_S
         self._changed()
         return record, token, code
 
@@ -124,8 +128,8 @@ class Shares:
         return await self._alone(lambda: self._claim(digest_of(code.encode("utf-8", "surrogatepass"))))
 
     async def _claim(self, digest: bytes) -> tuple[ShareRecord, str]:
-        caller, until = self._codes.get(digest, (None, 0.0))
-        if caller is None or self._wall() >= until or caller.revoked or caller.expired:
+        caller, until, ends_at = self._codes.get(digest, (None, 0.0, 0.0))
+        if caller is None or self._wall() >= until or self._since_boot() >= ends_at or caller.revoked or caller.expired:
             raise NotFound(
                 "this link gives no token: it was used already, is older than an hour, or its share has ended; ask "
                 "whoever sent it for another"

@@ -28,7 +28,7 @@ MAX_SHARE_WATCHES: Final = 8
 """Streams of one share that tell of its models' health at once."""
 
 
-_since_boot: Final = partial(time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+since_boot: Final = partial(time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 """Seconds that no step of a clock changes, and that pass while the machine sleeps too, which a day does."""
 
 
@@ -94,15 +94,16 @@ class ShareCaller(Caller):
         self._on_first_call = on_first_call
         self._clock = clock
         self._wall = wall
-        self._since_boot: Callable[[], float] = _since_boot
+        self._since_boot: Callable[[], float] = since_boot
         self._ends_at_wall = record.expires_at
-        self._ends_at = clock() + record.expires_at - wall()
+        life_s = record.expires_at - record.created_at
+        self._ends_at = clock() + min(record.expires_at - wall(), life_s)  # a clock may be behind that of its making
         self._bucket = None if record.rate is None else RateBucket(record.rate, clock())
         self._reads = None if record.rate is None else RateBucket(max(record.rate, 1.0), clock(), READS_AT_ONCE)
         self._rows = None if record.row_rate is None else RateBucket(record.row_rate, clock())
         self._quota: DailyQuota | None = None
         if record.quota is not None or record.row_quota is not None:
-            self._quota = DailyQuota(record.quota, record.row_quota, _since_boot(), wall(), used)
+            self._quota = DailyQuota(record.quota, record.row_quota, since_boot(), wall(), used)
         self._on_use = on_use
         self._counts_rows = self._rows is not None or self._quota is not None
         self._has_more_terms = self._counts_rows or self.version is not None or record.first_call_at is None
