@@ -414,6 +414,25 @@ class Workbench:
 
         return VersionTable(sync.run(self._client.versions(name)))
 
+    def label(
+        self, name: str, labels: Mapping[str, str | int | None] | None = None, /, **more: str | int | None
+    ) -> Card:
+        """Has each label point to its version, all at one moment: `wb.label("digits", stable=1, canary=2)`.
+
+        Calls name a label wherever they can name a version: `wb["digits:canary"]`. None takes a label away. A version
+        with a label stays loaded. Raises InvalidInput for a version that is not Ready, or a label like a version.
+        """
+        from workbench.client import sync
+        from workbench.client.version_results import labels_card
+
+        asked = {
+            each: None if version is None else str(version) for each, version in {**(labels or {}), **more}.items()
+        }
+        if not asked:
+            raise InvalidInput("label needs at least one label, as canary=2")
+        self._predictor.forget(name)
+        return labels_card(name, sync.run(self._client.label(name, asked)))
+
     def rollback(self, name: str) -> Card:
         """Has the version serve again that served before, without a failed request; again, the one before that.
 
@@ -504,7 +523,7 @@ class Workbench:
         return compare(first.run, second.run)
 
     def __getitem__(self, name: str) -> Model:
-        """The model, or a version of it: `wb["digits:2"]`. Raises ModelNotFound."""
+        """The model, or a version of it: `wb["digits:2"]`, `wb["digits:canary"]`. Raises ModelNotFound."""
         name, version = _version_of(name)
         status = self._status(name, version)
         return Model(self, status.name, version)

@@ -279,6 +279,19 @@ def _versions(arguments: argparse.Namespace) -> int:
     return _say(_service(arguments).versions(arguments.name))
 
 
+def _add_label(parser: argparse.ArgumentParser) -> None:
+    _add_name(parser)
+    parser.add_argument("labels", metavar="LABEL=VERSION", nargs="+", help="canary=2; canary=none takes it away")
+
+
+def _label(arguments: argparse.Namespace) -> int:
+    pairs = [each.partition("=") for each in arguments.labels]
+    if wrong := [key for key, _, version in pairs if not version]:
+        raise InvalidInput(f"{wrong[0]!r} is not LABEL=VERSION")
+    asked = {label: None if version == "none" else version for label, _, version in pairs}
+    return _say(_service(arguments).label(arguments.name, asked))
+
+
 def _rollback(arguments: argparse.Namespace) -> int:
     return _say(_service(arguments).rollback(arguments.name))
 
@@ -502,6 +515,7 @@ _CLIENT_VERBS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], C
     "show": ("describe one model in full", _add_name, _show),
     "set": ("change a model's settings", _add_set, _set),
     "versions": ("list a model's versions, which one serves, and which served when", _add_name, _versions),
+    "label": ("have labels point to versions", _add_label, _label),
     "rollback": ("have the version serve again that served before", _add_name, _rollback),
     "status": ("describe the service: state and reason, address, resources", _add_nothing, _status),
     "restart": ("restart your shared service, in this version", _add_nothing, _restart),

@@ -87,6 +87,9 @@ CALLS: dict[str, tuple[Callable[[AsyncClient], Awaitable[object]], str]] = {
     "discard": (lambda client: client.discard("m", "1"), "no sign of life .* dropping 'm', version 1"),
     "unload": (lambda client: client.unload("m"), "no sign of life .* unloading 'm', after its requests"),
     "configure": (lambda client: client.configure("m", {"runners": 1}), "no sign of life .* changing settings of 'm'"),
+    "rollback": (lambda client: client.rollback("m"), "no sign of life .* rolling back 'm'"),
+    "label": (lambda client: client.label("m", {"a": "1"}), "no sign of life .* labelling versions of 'm'"),
+    "versions": (lambda client: client.versions("m"), "did not answer GET /control/models/m/versions within"),
     "lend": (lent, "does not answer"),
     "snapshots": (watched, "sent no figures for 0.1 s"),
 }

@@ -14,7 +14,7 @@ from tests import models
 from workbench.core.messages import InferRequest
 from workbench.core.model import ModelState
 from workbench.engine import Engine
-from workbench.errors import Conflict, ModelError, ModelNotFound, StorageError, Unavailable
+from workbench.errors import Conflict, InvalidInput, ModelError, ModelNotFound, StorageError, Unavailable
 from workbench.repository import desired_state
 from workbench.repository.desired_state import DesiredKind, DesiredState
 from workbench.repository.local import LocalRepository
@@ -321,3 +321,79 @@ async def test_where_a_rollback_cannot_be_noted_the_version_goes_on_serving(
             await engine.versions.rollback("m")
     assert loaded(engine) == {"2": True}
     assert (await engine.versions.rollback("m")).status.version == "1"
+
+
+# Labels
+
+
+async def test_a_request_names_a_label_wherever_it_can_name_a_version_and_the_answer_names_the_version(
+    start: Start,
+) -> None:
+    engine = await start()
+    await engine.load("m", onnx_bytes(1))
+    await engine.load("m", onnx_bytes(2), route=False)
+    assert await engine.versions.label("m", {"stable": "1", "canary": "2"}) == {"stable": "1", "canary": "2"}
+    for each in (engine, None):
+        engine = each or await start()
+        response = await engine.infer(InferRequest("m", {"x": np.zeros((1, 4), np.float32)}, "canary"))
+        assert (response.version, float(response.outputs["y"][0, 0])) == ("2", 2)
+        assert engine.status("m", "stable").version == "1"
+        assert [each.version_labels for each in engine.statuses("m")] == [("stable",), ("canary",)]
+    with pytest.raises(ModelNotFound, match="version other is not found; loaded: 1, 2, canary, stable"):
+        await engine.infer(InferRequest("m", {}, "other"))
+
+
+async def test_labels_move_between_versions_at_one_moment(start: Start) -> None:
+    engine = await start()
+    await engine.load("m", onnx_bytes(1))
+    await engine.load("m", onnx_bytes(2), route=False)
+    await engine.versions.label("m", {"a": "1", "b": "2"})
+    moving = asyncio.ensure_future(engine.versions.label("m", {"a": "2", "b": "1"}))
+    seen = set()
+    while not moving.done():
+        table = engine._deployments.table
+        seen.add((table.choose("m", "a").version, table.choose("m", "b").version))
+        await asyncio.sleep(0)
+    table = engine._deployments.table
+    seen.add((table.choose("m", "a").version, table.choose("m", "b").version))
+    assert seen == {("1", "2"), ("2", "1")}
+
+
+async def test_a_version_with_a_label_stays_loaded_until_the_label_goes(start: Start) -> None:
+    engine = await start()
+    await engine.load("m", onnx_bytes(1))
+    await engine.versions.label("m", {"stable": "1"})
+    await engine.load("m", onnx_bytes(2))
+    await engine.load("m", onnx_bytes(3))
+    assert loaded(engine) == {"1": False, "3": True}
+    engine = await start()
+    assert loaded(engine) == {"1": False, "3": True}
+    assert (await answer(engine, "1"), engine.status("m", "stable").version) == (1, "1")
+    await engine.versions.label("m", {"stable": "3"})
+    assert loaded(engine) == {"3": True}
+    await engine.versions.label("m", {"stable": None})
+    assert loaded(engine) == loaded(await start()) == {"3": True}
+
+
+async def test_a_label_of_a_version_that_is_not_ready_is_refused_and_nothing_moves(start: Start) -> None:
+    engine = await start()
+    with pytest.raises(ModelNotFound, match="'m' is not found"):
+        await engine.versions.label("m", {"stable": "1"})
+    await engine.load("m", onnx_bytes(1))
+    with pytest.raises(InvalidInput, match=r"cannot point to version '2', which is not Ready \(Ready: 1\)"):
+        await engine.versions.label("m", {"stable": "1", "canary": "2"})
+    with pytest.raises(InvalidInput, match="looks like a version"):
+        await engine.versions.label("m", {"v1": "1"})
+    with pytest.raises(ModelNotFound, match="version stable is not found"):
+        await engine.infer(InferRequest("m", {}, "stable"))
+
+
+async def test_a_version_that_is_unloaded_takes_its_labels_with_it(start: Start) -> None:
+    engine = await start()
+    await engine.load("m", onnx_bytes(1))
+    await engine.load("m", onnx_bytes(2), route=False)
+    await engine.versions.label("m", {"canary": "2"})
+    await engine.unload("m", "2")
+    with pytest.raises(ModelNotFound, match="version canary is not found; loaded: 1"):
+        await engine.infer(InferRequest("m", {}, "canary"))
+    assert loaded(await start()) == {"1": True}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tests import models
 from tests.server.conftest import House
+from tests.server.driver import Driver
 
 DIGITS = "/v2/models/digits"
 
@@ -75,3 +76,53 @@ async def test_a_rollback_is_told_and_written_down_with_what_served_when(house: 
         ("rollback", "version 1, in place of 2; it was still loaded", "owner"),
     ]
     assert (await house.call("GET", "/control/models/nobody/versions")).status == 404
+
+
+async def labelled(house: House, folder: Path) -> None:
+    """Version 2 of digits, beside the one that serves, and a label that points to it."""
+    await house.call("POST", "/control/models/digits/load", {"path": str(saved(folder)), "route": False})
+    reply = await house.call("POST", "/control/models/digits/labels", {"canary": "2", "stable": "1"})
+    assert (reply.status, reply.json) == (200, {"labels": {"canary": "2", "stable": "1"}})
+
+
+async def test_a_path_names_a_label_as_it_names_a_version(house: House, tmp_path: Path) -> None:
+    await labelled(house, tmp_path)
+    canary = f"{DIGITS}/versions/canary"
+    for _ in range(2):  # the second time by a head that came before
+        answer = await house.call("POST", f"{canary}/infer", body())
+        assert (answer.status, answer.json["model_version"]) == (200, "2")
+    assert (await house.call("GET", f"{canary}/ready")).status == 200
+    assert (await house.call("GET", f"{canary}/config")).json["name"] == "digits"
+    (stats,) = (await house.call("GET", f"{canary}/stats")).json["model_stats"]
+    assert (stats["version"], stats["inference_count"]) == ("2", 2)
+    assert (await house.call("POST", "/control/models/digits/labels", {"canary": "1"})).status == 200
+    assert (await house.call("POST", f"{canary}/infer", body())).json["model_version"] == "1", "a head that came before"
+    assert (await house.call("POST", "/control/models/digits/labels", {"canary": None})).status == 200
+    assert (await house.call("POST", f"{canary}/infer", body())).status == 404
+
+
+async def test_a_label_like_a_version_of_none_or_of_a_version_that_is_not_ready_is_refused(house: House) -> None:
+    for asked, said in (
+        ({"v2": "1"}, "looks like a version"),
+        ({"canary": "7"}, "cannot point to version '7', which is not Ready (Ready: 1)"),
+        ({}, "names no label"),
+        ({"canary": 2}, "does not fit"),
+    ):
+        reply = await house.call("POST", "/control/models/digits/labels", asked)
+        assert (reply.status, reply.json["code"]) == (400, "invalid_argument")
+        assert said in reply.error
+
+
+async def test_the_share_of_a_version_is_not_led_past_it_by_a_label(house: House, tmp_path: Path) -> None:
+    await labelled(house, tmp_path)
+    terms = {"models": ["digits"], "label": "team", "version": 1, "show_token": True}
+    token = (await house.call("POST", "/control/shares", terms)).json["token"]
+    call = Driver(house.app, token)
+    for path in (f"{DIGITS}/versions/canary", f"{DIGITS}/versions/stable", f"{DIGITS}/versions/2"):
+        for method, rest, sent in (("POST", "/infer", body()), ("GET", "", None), ("GET", "/stats", None)):
+            reply = await call(method, f"{path}{rest}", sent)
+            assert (reply.status, reply.json["code"]) == (403, "forbidden")
+    answer = await call("POST", f"{DIGITS}/infer", body())
+    assert (answer.status, answer.json["model_version"]) == (200, "1")
+    await house.call("POST", "/control/models/digits/versions/2/commit", {})
+    assert (await call("POST", f"{DIGITS}/infer", body())).json["model_version"] == "1", "its version stays its version"

@@ -403,6 +403,12 @@ class AsyncClient:
         path = f"/control/models/{_model(name)}/rollback"
         return control.decode_load(await self._json("POST", path, {}, lasting=f"rolling back {name!r}"))
 
+    async def label(self, name: str, labels: Mapping[str, str | None]) -> dict[str, str]:
+        """Have each label point to its version; None takes one away. Return the labels from then on."""
+        path = f"/control/models/{_model(name)}/labels"
+        answer = await self._json("POST", path, dict(labels), lasting=f"labelling versions of {name!r}")
+        return dict(answer["labels"])
+
     async def versions(self, name: str) -> VersionOverview:
         """All versions of a model that are loaded or kept, and which served when. Raises ModelNotFound."""
         return control.decode_versions(await self._json("GET", f"/control/models/{_model(name)}/versions"))
@@ -502,13 +508,14 @@ class AsyncClient:
             names = sorted({status.name for status in await self.statuses()})
             raise ModelNotFound(error.message + did_you_mean(name, names)) from None
         for status in reversed(statuses):
-            if status.version == version if version is not None else status.routed:
+            if version in (status.version, *status.version_labels) if version is not None else status.routed:
                 return status
         if version is None and statuses and not serving:
             return statuses[-1]
         if version is None:
             raise Unavailable(f"no version of {name!r} serves: {_states(statuses)}")
-        raise ModelNotFound(f"{name!r} has no version {version}; it has {', '.join(s.version for s in statuses)}")
+        there = [name for s in statuses for name in (s.version, *s.version_labels)]
+        raise ModelNotFound(f"{name!r} has no version {version}; it has {', '.join(there)}")
 
     async def describe(self, name: str, version: str | None = None) -> Description:
         """Describe one version, or the one that serves, else the newest. Raises ModelNotFound."""

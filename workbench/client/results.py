@@ -245,6 +245,7 @@ class ModelTable(Rows[ModelStatus]):
                     "state": str(status.state),
                     "reason": status.reason,
                     "routed": status.routed,
+                    "labels": status.version_labels,
                     "device": status.device,
                     "max_batch_size": status.max_batch_size,
                     "batching": status.batching,
@@ -274,7 +275,8 @@ class ModelTable(Rows[ModelStatus]):
         state = f"{status.state}: {status.reason}" if status.reason else str(status.state)
         if status.circuit is not None and status.circuit.state is not CircuitState.CLOSED:
             state += f", circuit breaker {status.circuit.state}: {status.circuit.reason}"
-        return [status.name, status.version, state, status.device or "-", status.batching or "-"]
+        version = ", ".join((status.version, *status.version_labels))
+        return [status.name, version, state, status.device or "-", status.batching or "-"]
 
 
 # Loading

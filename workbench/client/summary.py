@@ -72,7 +72,8 @@ def model_card(status: ModelStatus) -> Card:
         **_provenance(status.provenance),
         "notes": " ".join(status.notes),
     }
-    return Card(f"{status.name}, version {status.version}{' (serving)' if status.routed else ''}", facts)
+    which = ", ".join(["serving"] * status.routed + list(status.version_labels))
+    return Card(f"{status.name}, version {status.version}{f' ({which})' if which else ''}", facts)
 
 
 def _circuit(status: ModelStatus) -> str:

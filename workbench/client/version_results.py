@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING
 
 from workbench.client.audit_results import AuditTable
-from workbench.client.formatting import escape, html_table, milliseconds, text_lines, text_table
+from workbench.client.formatting import counted, escape, html_table, milliseconds, text_lines, text_table
 from workbench.client.results import Rows
 from workbench.client.summary import Card
 from workbench.core.version_overview import VersionEntry, VersionOverview
@@ -61,6 +62,13 @@ def rollback_card(done: LoadAnswer) -> Card:
     return Card(title, {"took": milliseconds(done.seconds), "how": how})
 
 
+def labels_card(name: str, labels: Mapping[str, str]) -> Card:
+    """Which version each label of a model points to."""
+    return Card(
+        f"{name} has {counted(len(labels), 'label')}", {f"{name}:{each}": f"version {labels[each]}" for each in labels}
+    )
+
+
 def _state(each: VersionEntry) -> str:
     return f"{each.state}: {each.reason}" if each.reason else each.state
 
@@ -68,8 +76,9 @@ def _state(each: VersionEntry) -> str:
 def _calls(each: VersionEntry) -> str:
     """Which calls it gets."""
     if each.routed:
-        return "all without a version"
-    named = f"those that name {each.version}" if each.loaded_at else ""
+        named = "".join(f", and that name {label}" for label in each.labels)
+        return f"all without a version{named}"
+    named = f"those that name {' or '.join((each.version, *each.labels))}" if each.loaded_at else ""
     return f"{named or '-'}{'; a rollback goes back to it' if each.before else ''}".removeprefix("-; ")
 
 

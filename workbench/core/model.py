@@ -171,6 +171,8 @@ class ModelStatus:
     config: ModelConfig = field(default_factory=ModelConfig)
     routed: bool = False
     """True when requests that name no version come here."""
+    version_labels: tuple[str, ...] = ()
+    """Names that requests can call this version by: "stable", "canary" or others."""
     max_batch_size: int = 0
     """The most rows of one batch, and of one request; 0: served unbatched, any shape that the signature takes."""
     batching: str = ""

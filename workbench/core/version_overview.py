@@ -26,6 +26,8 @@ class VersionEntry:
     """Unix time; 0: it is not loaded."""
     reason: str = ""
     """Why it Failed."""
+    labels: tuple[str, ...] = ()
+    """Names that requests can call it by."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,5 +16,15 @@ class VersionPlan:
     """Those of `beside` that were loaded by name (`route=False`): no policy unloads them."""
     before: tuple[str, ...] = ()
     """Versions that were routed to before, the latest last; loaded or not."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Names that a request can call a version by, and the versions that they point to."""
     highest: int = 0
     """The highest number of a version that was taken back or unloaded; a new one gets a higher one."""
+
+    @property
+    def pinned(self) -> frozenset[str]:
+        """Versions that stay loaded whatever the policy says."""
+        return frozenset((*self.held, *self.labels.values()))
+
+    def labels_of(self, version: str) -> tuple[str, ...]:
+        return tuple(sorted(label for label, each in self.labels.items() if each == version))

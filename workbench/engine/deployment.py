@@ -105,6 +105,7 @@ class Deployment:
         """Sent with each answer, so that a client notices that what it knows of the model is out of date. Another one
         as soon as rows must not be split any more."""
         self.routed = False
+        self._version_labels: tuple[str, ...] = ()
         self.fallback: Deployment | None = None
         """What answers calls without a version that are refused here since this model fails too often."""
         self.signature: Signature | None = None
@@ -528,10 +529,11 @@ class Deployment:
             if isinstance(session, Trimmable):
                 session.trim()
 
-    def route(self, routed: bool) -> None:
-        """Note whether requests without a version come here; the router does the routing."""
-        self.routed = routed
-        self._observer.model_changed(self.status())
+    def place(self, routed: bool, labels: tuple[str, ...] = ()) -> None:
+        """Note which requests come here, for the status; the routing table does the routing."""
+        if (self.routed, self._version_labels) != (routed, labels):
+            self.routed, self._version_labels = routed, labels
+            self._observer.model_changed(self.status())
 
     def status(self) -> ModelStatus:
         sequences = self._sequences.figures() if self._sequences is not None else None
@@ -545,6 +547,7 @@ class Deployment:
             signature=self.signature,
             config=self.config,
             routed=self.routed,
+            version_labels=self._version_labels,
             max_batch_size=self.max_batch_size,
             batching=self._batching() + (f"; {self._sequences}" if self._sequences is not None else ""),
             batch_evidence=self._found.evidence if self.config.max_batch_size > 1 else BatchEvidence.NONE,

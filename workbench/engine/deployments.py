@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Collection
 
 from workbench.core.model import ModelState, ModelStatus
+from workbench.core.version_plan import VersionPlan
 from workbench.engine.pipeline_deployment import PipelineDeployment
 from workbench.engine.served import Served
 from workbench.versions.routing_table import RoutingTable
@@ -30,6 +31,8 @@ class Deployments:
         """Those that answer to their version; they may still be loading."""
         self._routed: dict[str, Served] = {}
         self._failed: dict[Key, ModelStatus] = {}
+        self._plans: dict[str, VersionPlan] = {}
+        """What each name stands for beside its routed version, where that is anything."""
 
     # Asked
 
@@ -39,6 +42,13 @@ class Deployments:
 
     def routed(self, name: str) -> Served | None:
         return self._routed.get(name)
+
+    def plan(self, name: str) -> VersionPlan:
+        return self._plans.get(name, VersionPlan())
+
+    def meant(self, name: str, version: str | None) -> str | None:
+        """The version that a label, or a version, means; what is neither is given back."""
+        return self.plan(name).labels.get(version, version) if version is not None else None
 
     def get(self, name: str, version: str) -> Served | None:
         return self._serving.get((name, version))
@@ -92,9 +102,11 @@ class Deployments:
         self._publish()
         return True
 
-    def route(self, deployment: Served, keep: Collection[Served] = ()) -> tuple[Served | None, list[Served]]:
-        """Requests without a version go to it now. The one they went to before, and all that it took the place of, but
-        for those of `keep`, which go on answering to their versions."""
+    def route(
+        self, deployment: Served, plan: VersionPlan, keep: Collection[Served] = ()
+    ) -> tuple[Served | None, list[Served]]:
+        """Requests without a version go to it now, and `plan` holds. The one they went to before, and all that it took
+        the place of, but for those of `keep`, which go on answering to their versions."""
         name = deployment.name
         before = self._routed.get(name)
         key = (name, deployment.version)
@@ -107,8 +119,19 @@ class Deployments:
                 del self._serving[name, each.version]
         self._serving[key] = deployment
         self._routed[name] = deployment
-        self._publish()
+        self.arrange(name, plan)
         return before, [each for each in displaced.values() if each is not None]
+
+    def arrange(self, name: str, plan: VersionPlan) -> None:
+        """`plan` holds from now on: all of it at one moment."""
+        if plan == VersionPlan():
+            self._plans.pop(name, None)
+        else:
+            self._plans[name] = plan
+        self._publish()
+        routed = self._routed.get(name)
+        for each in self.of(name):
+            each.place(each is routed, plan.labels_of(each.version))
 
     def remove(self, deployment: Served) -> None:
         """It answers to nothing any more; it lives until it is buried."""
@@ -148,7 +171,8 @@ class Deployments:
 
     def _publish(self) -> None:
         failed = {key: status.reason for key, status in self._failed.items()}
-        self.table = RoutingTable(self._serving.values(), self._routed, failed)
+        labels = {(name, label): each for name, plan in self._plans.items() for label, each in plan.labels.items()}
+        self.table = RoutingTable(self._serving.values(), self._routed, failed, labels)
         if not self._cleared:
             self._inner = self.table
             for each in self._living:

@@ -18,6 +18,7 @@ from workbench.core.ports import Journal, Observer, Outcome
 from workbench.core.provenance import Provenance
 from workbench.core.run_marks import ModelKey, RunMarks
 from workbench.core.threads import in_thread
+from workbench.core.version_plan import VersionPlan
 from workbench.engine.arbiter import Arbiters
 from workbench.engine.deployment import Deployment, Trial
 from workbench.engine.inline_execution import LoopShare
@@ -397,7 +398,7 @@ class Engine:
 
             def drop() -> list[asyncio.Task[None]]:
                 self._changes.persisted.discard(name)
-                self._changes.plans.pop(name, None)
+                self._deployments.arrange(name, VersionPlan())
                 self._changes.drop_failed(name)
                 return [self._changes.retire(each) for each in deployments]
 
@@ -468,7 +469,8 @@ class Engine:
         return max((deployment.longest_run_s() for deployment in self._deployments.living), default=0.0)
 
     def status(self, name: str, version: str | None = None) -> ModelStatus:
-        """Of the routed version, or of the one named. ModelNotFound."""
+        """Of the routed version, or of the one named, also by a label. ModelNotFound."""
+        version = self._deployments.meant(name, version)
         found = [status for status in self.statuses(name) if version in (None, status.version)]
         if not found:
             self._deployments.table.choose(name, version)  # raises, saying what there is

@@ -91,8 +91,6 @@ class ModelChanges:
         self.leaving: dict[Served, asyncio.Task[None]] = {}
         self.left_over: set[str] = set()
         """Digests of files whose load came to nothing."""
-        self.plans: dict[str, VersionPlan] = {}
-        """What each name stands for beside its routed version, where that is anything."""
         self._make = make
         self._trial = trial
         self._why_no_code = why_no_code
@@ -245,38 +243,39 @@ class ModelChanges:
         kept, over = self._kept_beside(deployment)
         plan = plan or self._plan_with(deployment)
         stay = [each for each in self.deployments.of(deployment.name) if each.version in plan.beside]
-        before, displaced = self.deployments.route(deployment, [*stay, *([kept] if kept is not None else [])])
+        earlier = self.plan(deployment.name)
+        before, displaced = self.deployments.route(deployment, plan, [*stay, *([kept] if kept is not None else [])])
         self.drop_failed(deployment.name)
         if isinstance(deployment, Deployment):
             deployment.fallback = kept
-        deployment.route(True)
         if before is not None and before is not deployment:
-            before.route(False)
+            before.place(False, plan.labels_of(before.version))
         for each in (*displaced, *(each for each in over if each.version not in plan.beside)):
             self.retire(each)
-        self.arrange(deployment.name, plan, but=kept)
+        self._retire_left(deployment.name, earlier, plan, kept)
         return LoadResult(deployment.status(), False, before.version if before else None, self.clock() - began)
 
     # Versions beside the routed one
 
     def plan(self, name: str) -> VersionPlan:
-        return self.plans.get(name, VersionPlan())
+        return self.deployments.plan(name)
 
-    def arrange(self, name: str, plan: VersionPlan, but: Served | None = None) -> None:
-        """`plan` holds from now on. What it does not keep of those that the plan before did is retired, but for `but`
-        and the routed one."""
-        leaves = set(self.plan(name).beside) - set(plan.beside)
-        if plan == VersionPlan():
-            self.plans.pop(name, None)
-        else:
-            self.plans[name] = plan
+    def arrange(self, name: str, plan: VersionPlan) -> None:
+        """`plan` holds from now on. What it does not keep of those that the plan before did is retired."""
+        before = self.plan(name)
+        self.deployments.arrange(name, plan)
+        self._retire_left(name, before, plan, None)
+
+    def _retire_left(self, name: str, before: VersionPlan, plan: VersionPlan, but: Served | None) -> None:
+        leave = set(before.beside) - set(plan.beside)
         for each in self.deployments.of(name):
-            if each.version in leaves and each not in (but, self.deployments.routed(name)):
+            if each.version in leave and each not in (but, self.deployments.routed(name)):
                 self.retire(each)
 
     def beside(self, name: str, plan: VersionPlan) -> list[DesiredModel]:
         """The loaded ones of those that the plan keeps beside the routed version, for the journal."""
-        return [_desired(each) for each in self.deployments.of(name) if each.version in plan.beside]
+        kept = (each for each in self.deployments.of(name) if each.version in plan.beside)
+        return [_desired(each) for each in kept if not each.source.in_place]
 
     async def change_plan(self, name: str, plan: VersionPlan) -> None:
         """Note it, then have it hold. StorageError, and then nothing has changed. Of a name whose routed version the
@@ -379,4 +378,4 @@ def _desired(deployment: Served) -> DesiredModel:
 
 def _of_no_repository(plan: VersionPlan) -> VersionPlan:
     """What a restart would not find in the repository, or the flag, that the routed version is from."""
-    return dataclasses.replace(plan, beside=plan.held)
+    return dataclasses.replace(plan, beside=tuple(each for each in plan.beside if each in plan.pinned))

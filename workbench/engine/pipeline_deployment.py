@@ -90,6 +90,7 @@ class PipelineDeployment:
         self.config = config
         self.state = ModelState.LOADING
         self.routed = False
+        self._version_labels: tuple[str, ...] = ()
         self.signature: Signature | None = None
         self._pipeline: Pipeline | None = None
         self._own_epoch = secrets.token_hex(6)
@@ -277,8 +278,10 @@ class PipelineDeployment:
             self._sent = tuple(notes)
             self._observer.model_changed(self.status())
 
-    def route(self, routed: bool) -> None:
-        self.routed = routed
+    def place(self, routed: bool, labels: tuple[str, ...] = ()) -> None:
+        if (self.routed, self._version_labels) == (routed, labels):
+            return
+        self.routed, self._version_labels = routed, labels
         self._observer.model_changed(self.status())
 
     def refuse(self) -> None:
@@ -371,6 +374,7 @@ class PipelineDeployment:
             signature=self.signature,
             config=self.config,
             routed=self.routed,
+            version_labels=self._version_labels,
             max_batch_size=self.max_batch_size,
             labels=shown_labels(self.labels),
             batching="each stage is batched by its own model",

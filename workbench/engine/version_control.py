@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -15,7 +16,8 @@ from workbench.engine.model_changes import LoadResult, ModelChanges, ended
 from workbench.engine.served import Served
 from workbench.engine.sources import Found, ModelSource
 from workbench.errors import Conflict, InvalidInput, ModelError, ModelNotFound, StorageError
-from workbench.versions.version_policy import policy_of, taken_back, with_beside, with_held, without
+from workbench.versions.labels import moved
+from workbench.versions.version_policy import policy_of, staying, taken_back, with_beside, with_held, without
 
 log = logging.getLogger("workbench.engine")
 
@@ -134,8 +136,30 @@ class VersionControl:
         if new.config.versions != current.config.versions:
             new.configure(replace(new.config, versions=current.config.versions))
 
+    async def label(self, name: str, labels: Mapping[str, str | None]) -> dict[str, str]:
+        """Have each label point to its version, all at one moment; None takes one away. The labels from then on.
+
+        A version with a label stays loaded. InvalidInput for what cannot be a label, and for a version that is not
+        Ready; ModelNotFound.
+        """
+        changes = self._changes
+        async with changes.changing(check_model_name(name)):
+            if not (loaded := self._deployments.of(name)):
+                self._deployments.table.choose(name, None)
+            plan = changes.plan(name)
+            ready = {each.version for each in loaded if each.state is ModelState.READY}
+            after = replace(plan, labels=moved(plan.labels, labels, ready))
+            routed = self._deployments.routed(name)
+            if routed is not None:
+                others = (set(after.beside) | after.pinned | (set(plan.pinned) - after.pinned)) - {routed.version}
+                after = replace(after, beside=tuple(sorted(others, key=int)))
+                after = staying(after, routed.config.versions, routed.version)
+            await changes.change_plan(name, after)
+            return dict(after.labels)
+
     async def unload(self, name: str, version: str) -> None:
-        """Drain and drop one version that is not routed to; it goes on being remembered if it ever served.
+        """Drain and drop one version that is not routed to, and its labels; it goes on being remembered if it ever
+        served.
 
         ModelNotFound where it is neither loaded nor failed, Conflict for the routed one.
         """
@@ -165,7 +189,7 @@ class VersionControl:
 
     def plan_restored(self, name: str, plan: VersionPlan) -> None:
         """What the name stood for before this process began; before anything of it is restored."""
-        self._changes.plans[check_model_name(name)] = plan
+        self._deployments.arrange(check_model_name(name), plan)
 
     async def restore(self, model: DesiredModel, *, suspect: bool = False) -> None:
         """Load a version that was loaded beside the routed one before this process began; as `Engine.restore`."""
@@ -184,3 +208,5 @@ class VersionControl:
                     await in_thread(lambda: changes.journal.restored(model))
             if model.version not in changes.plan(name).beside:
                 await ended(changes.retire(deployment))
+            else:
+                self._deployments.arrange(name, changes.plan(name))

@@ -112,6 +112,9 @@ VERBS: Mapping[str, Verb] = {
         Verb("unload", "finish the requests in flight, then free the memory of a model, or of digits:1", ("NAME",)),
         Verb("set", "change settings, live where possible", ("NAME", "KEY=VALUE")),
         Verb("versions", "a model's versions, which one serves, and which served when", ("NAME",), _KEEP),
+        Verb(
+            "label", "have labels point to versions, canary=2; canary=none takes one away", ("NAME", "KEY=VALUE"), _KEEP
+        ),
         Verb("rollback", "the version that served before serves again", ("NAME",), _KEEP),
         Verb("status", "the service: its state and why, where it is, what it uses"),
         Verb("restart", "restart the service in your version, after the requests in flight"),
@@ -278,13 +281,13 @@ def parse(line: str, cell: bool = False) -> Command:
     return Command(verb.name, name, rest, flags)
 
 
-def pairs(text: str) -> dict[str, str]:
+def pairs(text: str, verb: str = "set", example: str = "max_batch=32") -> dict[str, str]:
     """Parse `max_batch=8 delay=5ms` into a dict. Raises Misuse."""
     found = {}
     for token in tokens(text):
         key, equals, value = token.text.partition("=")
         if not (key and equals and value):
-            raise Misuse(f"set takes KEY=VALUE as max_batch=32, got {token.text!r}")
+            raise Misuse(f"{verb} takes KEY=VALUE as {example}, got {token.text!r}")
         found[key] = value.strip("'\"")
     return found
 

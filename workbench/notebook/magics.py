@@ -87,6 +87,7 @@ class InferMagics(Magics):
             "unload": self._unload,
             "set": lambda command: self._connect().set(command.name, **pairs(command.rest)),
             "versions": lambda command: self._connect().versions(command.name),
+            "label": lambda command: _labelled(self._connect(), command),
             "rollback": lambda command: self._connect().rollback(command.name),
             "status": lambda command: attach().status(),
             "restart": lambda command: attach().restart(),
@@ -244,6 +245,13 @@ _INTERRUPTED = {
 def _stopped(workbench: Workbench) -> Card:
     workbench.stop()
     return Card("the service is stopped; the next call starts it again, with the same models", {})
+
+
+def _labelled(workbench: Workbench, command: Command) -> Card:
+    asked = pairs(command.rest, "label", "canary=2")
+    return workbench.label(
+        command.name, {each: None if version == "none" else version for each, version in asked.items()}
+    )
 
 
 def _token(workbench: Workbench, command: Command) -> Card:

@@ -87,6 +87,14 @@ def decode_commit_request(body: bytes) -> CommitRequest:
     return asked
 
 
+def decode_labels(body: bytes) -> dict[str, str | None]:
+    """Decode label -> version; None takes the label away. The names are not checked yet."""
+    labels = decode_body(body, dict[str, str | None])
+    if not labels:
+        raise InvalidInput('the body names no label: {"canary": "2"}, or {"canary": null} to take it away')
+    return labels
+
+
 def decode_settings(body: bytes) -> Settings:
     """Decode setting -> value; the names are not checked yet."""
     return decode_body(body or b"{}", Settings)

@@ -44,7 +44,8 @@ def ready_versions(service: Service, name: str) -> list[str]:
 def model_statistics(service: Service, caller: Caller, name: str | None, version: str | None) -> list[ModelStatistics]:
     """Of one version, of all of one model's, or of all models; of a share what it did itself. Raises ModelNotFound."""
     if name is not None:
-        service.engine.status(name, version)
+        status = service.engine.status(name, version)
+        version = status.version if version is not None else None
     if caller.usage is not None:
         return share_statistics(service.engine.statuses(), caller.usage, caller.sees, name, version)
     return statistics(service.metrics.state(), name, version)

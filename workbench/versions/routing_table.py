@@ -34,13 +34,17 @@ class RoutingTable(Generic[Target]):
         deployments: Iterable[Target] = (),
         routed: Mapping[str, Target] | None = None,
         failed: Mapping[tuple[str, str], str] = _NONE,
+        labels: Mapping[tuple[str, str], str] = _NONE,
     ) -> None:
         """`deployments` answer to their own version; `routed` says which one answers where none is named; `failed`
-        holds, by model and version, why it does not serve."""
+        holds, by model and version, why it does not serve; `labels` holds versions by model and label."""
         table: dict[tuple[str, str | None], Target] = {(each.name, each.version): each for each in deployments}
+        named = {(name, label): table.get((name, version)) for (name, label), version in labels.items()}
+        table.update({key: target for key, target in named.items() if target is not None})
         table.update({(name, None): deployment for name, deployment in (routed or {}).items()})
         self._table = table
         self._failed = failed
+        self._labels = labels
 
     def choose(self, name: str, version: str | None) -> Target:
         """Raises ModelNotFound, or Unavailable for a model that is known but does not serve yet, or failed."""
@@ -50,7 +54,7 @@ class RoutingTable(Generic[Target]):
             raise self._unknown(name[:128], version) from None
 
     def _unknown(self, name: str, version: str | None) -> WorkbenchError:
-        known = {v: each for (n, v), each in self._table.items() if n == name and v is not None}
+        known = {v: each for (n, v), each in self._table.items() if n == name and v == each.version}
         versions = sorted(known, key=int)
         if version is None and any(each.state is ModelState.READY for each in known.values()):
             loaded = ", ".join(versions)
@@ -65,8 +69,11 @@ class RoutingTable(Generic[Target]):
             if failed == name and version in (None, which):
                 told = "" if version is None else f" version {version}"
                 return Unavailable(f"model {name!r}{told} is Failed: {reason}")
+        if (pointed := self._labels.get((name, version or ""))) is not None:
+            return Unavailable(f"label {version!r} of model {name!r} points to version {pointed}, which is not loaded")
         if versions:
-            found = f"version {str(version)[:20]} is not found; loaded: {', '.join(versions)}"
+            labels = "".join(f", {label}" for label in sorted(label for n, label in self._labels if n == name))
+            found = f"version {str(version)[:20]} is not found; loaded: {', '.join(versions)}{labels}"
             return ModelNotFound(f"Request for unknown model: {name!r} {found}")
         names = sorted({n for n, _ in self._table})
         others = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""

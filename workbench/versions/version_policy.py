@@ -53,7 +53,7 @@ def after_routing(plan: VersionPlan, setting: str, new: str, current: str | None
     if current is not None and current != new:
         before = (*(each for each in plan.before if each not in (new, current)), current)[-MOST_BEFORE:]
     plan = replace(plan, before=before, held=tuple(each for each in plan.held if each != new))
-    others = {each for each in (*plan.beside, current) if each not in (None, new)}
+    others = {each for each in (*plan.beside, *plan.pinned, current) if each not in (None, new)}
     return staying(replace(plan, beside=tuple(sorted(filter(None, others), key=int))), setting, new)
 
 
@@ -68,8 +68,8 @@ def taken_back(plan: VersionPlan, setting: str, current: str) -> VersionPlan:
 
 def staying(plan: VersionPlan, setting: str, routed: str) -> VersionPlan:
     """The plan with those beside the routed version that the policy and the plan itself keep."""
-    free = [each for each in plan.beside if each not in plan.held]
-    kept = policy_of(setting).keeps(routed, free, plan.before) | set(plan.held)
+    free = [each for each in plan.beside if each not in plan.pinned]
+    kept = policy_of(setting).keeps(routed, free, plan.before) | plan.pinned
     return replace(plan, beside=tuple(each for each in plan.beside if each in kept))
 
 
@@ -77,7 +77,8 @@ def without(plan: VersionPlan, version: str) -> VersionPlan:
     """The plan once `version` is not loaded any more."""
     beside = tuple(each for each in plan.beside if each != version)
     held = tuple(each for each in plan.held if each != version)
-    return replace(plan, beside=beside, held=held, highest=max(plan.highest, int(version)))
+    labels = {label: each for label, each in plan.labels.items() if each != version}
+    return replace(plan, beside=beside, held=held, labels=labels, highest=max(plan.highest, int(version)))
 
 
 def with_beside(plan: VersionPlan, version: str) -> VersionPlan:

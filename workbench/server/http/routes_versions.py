@@ -20,7 +20,7 @@ HISTORY = 50
 """The most actions that are told of one model."""
 
 _READ = 10_000
-_CHANGES = frozenset({"load", "commit", "unload", "rollback"})
+_CHANGES = frozenset({"load", "commit", "unload", "rollback", "label"})
 
 
 def routes(service: Service) -> list[Route]:
@@ -28,6 +28,7 @@ def routes(service: Service) -> list[Route]:
     return [
         Route("GET", "/control/models/{name}/versions", versions.overview),
         Route("POST", "/control/models/{name}/rollback", versions.rollback, action="rollback"),
+        Route("POST", "/control/models/{name}/labels", versions.label, action="label"),
     ]
 
 
@@ -49,6 +50,7 @@ class VersionRoutes:
                 each.version in plan.held,
                 each.loaded_at,
                 each.reason,
+                each.version_labels,
             )
             for each in self._engine.statuses(name)
             if each.state is not ModelState.GONE
@@ -67,6 +69,14 @@ class VersionRoutes:
         call.noted.detail = f"version {result.status.version}, in place of {result.previous}; it {how}"
         told = control.encode_load(result.status, result.unchanged, result.previous, result.seconds, result.live)
         return Response(200, msgspec.json.encode(told))
+
+    async def label(self, call: Call) -> Response:
+        async with call.body(control.BODY_BYTES, self._service.bodies) as body:
+            asked = control.decode_labels(body)
+        call.noted.detail = ", ".join(f"{label}={version}" for label, version in asked.items())
+        labels = await self._engine.versions.label(call.params["name"], asked)
+        await self._service.persistence.tidy(self._engine)
+        return Response(200, msgspec.json.encode({"labels": labels}))
 
     async def _history(self, name: str) -> list[AuditEntry]:
         try:
