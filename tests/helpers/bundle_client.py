@@ -32,6 +32,7 @@ class ServedHere(OnnxClient):
         sent: Callable[[int], object] | None = None,
         allow_code: bool = False,
         keep_s: float | None = None,
+        route: bool = True,
     ) -> LoadAnswer:
         store = ModelStore(self._folder)
         kept = store.add_bytes(model if isinstance(model, bytes) else model.read_bytes())

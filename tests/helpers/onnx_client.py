@@ -45,6 +45,7 @@ class OnnxClient(AsyncClient):
         sent: Callable[[int], object] | None = None,
         allow_code: bool = False,
         keep_s: float | None = None,
+        route: bool = True,
     ) -> LoadAnswer:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
@@ -61,7 +62,13 @@ class OnnxClient(AsyncClient):
         return LoadAnswer(status, False, None, 0.0)
 
     async def commit(
-        self, name: str, version: str, *, force: bool = False, provenance: Provenance | None = None
+        self,
+        name: str,
+        version: str,
+        *,
+        force: bool = False,
+        provenance: Provenance | None = None,
+        route: bool = True,
     ) -> LoadAnswer:
         status, session = self.served[name]
         self.served[name] = dataclasses.replace(status, routed=True), session
