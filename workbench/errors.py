@@ -97,7 +97,7 @@ def signature_changed(name: str, serving: str, difference: str) -> SignatureChan
     """`serving`: the version that serves; `difference`: of what, as `Signature.difference` says it."""
     return SignatureChanged(
         f"the new model of {name!r} has other inputs or outputs than version {serving}, which serves: {difference}. "
-        "Its callers would break; force=True (--force) replaces it all the same"
+        "Its callers would break; load it under another name, or with force=True (--force) to replace it all the same"
     )
 
 

@@ -12,6 +12,7 @@ import httpx
 import numpy as np
 import onnx
 import pytest
+import torch
 from lightgbm import LGBMClassifier
 from sklearn.datasets import load_iris
 from sklearn.ensemble import RandomForestClassifier
@@ -27,6 +28,8 @@ from workbench.convert import export_check
 from workbench.convert import load as loading
 from workbench.convert.converters import Converted
 from workbench.convert.load import load
+from workbench.convert.pytorch import torch_module
+from workbench.convert.scikit import sklearn
 from workbench.convert.scikit.sklearn import convert
 from workbench.errors import Conflict, InvalidInput, ModelError, NotFound, SignatureChanged, Unsupported
 
@@ -378,17 +381,47 @@ async def test_what_is_served_already_is_compared_with_a_sample_too(
     assert [(status.version, status.routed) for status in await client.statuses("line")] == [("1", True)]
 
 
-async def test_another_signature_is_told_before_the_comparison(
+async def never(*_: object, **__: object) -> None:
+    raise AssertionError("it came so far")
+
+
+async def test_other_inputs_of_an_estimator_are_told_before_it_is_exported(
     client: AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await load(client, "iris", iris(), {})
-
-    async def never(*_: object, **__: object) -> None:
-        raise AssertionError("it was compared")
-
-    monkeypatch.setattr(loading, "compare_with_original", never)
-    with pytest.raises(SignatureChanged, match="other inputs or outputs than version 1, which serves"):
+    monkeypatch.setattr(sklearn, "export", never)
+    said = re.escape(
+        "the new model of 'iris' has other inputs or outputs than version 1, which serves: input 'X' was [-1, 4] and "
+        "would be [-1, 2]. Its callers would break; load it under another name, or with force=True (--force) to "
+        "replace it all the same"
+    )
+    with pytest.raises(SignatureChanged, match=said):
         await load(client, "iris", LogisticRegression(max_iter=1000).fit(X[:, :2], Y), {})
+
+
+async def test_other_inputs_of_a_module_are_told_before_it_is_exported(
+    client: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await load(client, "iris", iris(), {})
+    monkeypatch.setattr(torch_module, "export_module", never)
+    said = r"input 'X' was FP32 \[-1, 4\] and would be absent; input 'input' was absent\."
+    with pytest.raises(SignatureChanged, match=said):
+        await load(client, "iris", torch.nn.Linear(4, 3), {})
+
+
+async def test_another_output_is_told_before_the_upload(client: AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    await load(client, "iris", iris(), {})
+    monkeypatch.setattr(client, "stage", never)
+    with pytest.raises(SignatureChanged, match=r"output 'label' was INT64 \[-1\] and would be absent; output 'prob"):
+        await load(client, "iris", LinearRegression().fit(X, Y), {})
+
+
+async def test_an_estimator_that_is_served_in_double_is_retrained_in_double(client: AsyncClient) -> None:
+    far = 1e6 + X
+    first = await load(client, "far", LinearRegression().fit(far, Y), {})
+    assert "in double precision, since float32" in first.exported
+    again = await load(client, "far", LinearRegression().fit(far[:100], Y[:100]), {})
+    assert (again.version, again.previous) == ("2", "1")
 
 
 async def test_a_second_way_that_fails_too_is_told_with_the_first(

@@ -26,17 +26,16 @@ from workbench.convert.converters import Converted, converter_for, python_way, w
 from workbench.convert.export_check import Comparison, DoesNotAgree, compare_with_original
 from workbench.convert.python.python_function import PythonFunction, is_function
 from workbench.convert.python.sample_arrays import unsendable
+from workbench.convert.serving_version import ServingVersion, serving_version
 from workbench.core.foreign_formats import HEAD_BYTES, foreign
-from workbench.core.model import ModelStatus, check_model_name
+from workbench.core.model import check_model_name
 from workbench.core.provenance import Provenance
 from workbench.errors import (
     InvalidInput,
     ModelError,
     NotFound,
-    Unavailable,
     Unsupported,
     WorkbenchError,
-    signature_changed,
 )
 
 _LOADING = "the service loads it and warms it up"
@@ -108,10 +107,14 @@ async def load(
     if as_python or batch:
         source = PythonFunction(source, batch)
     allow_code = is_function(source)
+    serving = None if force or not route else await serving_version(client, name)
     progress.begin(_BUNDLING if allow_code else f"exporting the {type(source).__name__} to ONNX")
-    with conversion(progress, signature):
+    with conversion(progress, signature, serving):
         converted = await _in_a_thread(_converted, source, sample)
     tried = ""
+    if serving is not None and converted.retry is not None and serving.differs_in_types_only(converted.model):
+        with conversion(progress, signature, serving):  # it is served in double precision, since float32 did not agree
+            converted = await _in_a_thread(_again, converted)
     refused: DoesNotAgree | None = None
     while True:
         try:
@@ -124,6 +127,7 @@ async def load(
                 progress,
                 tolerance,
                 tried,
+                serving,
                 force=force,
                 allow_code=allow_code,
                 route=route,
@@ -135,7 +139,7 @@ async def load(
             progress.begin(f"exporting the {type(source).__name__} in another way, since that did not agree")
             before = converted
             try:
-                with conversion(progress, signature):
+                with conversion(progress, signature, serving):
                     converted = await _in_a_thread(_again, before)
             except WorkbenchError as none:  # there is no other way after all
                 if not force or isinstance(before.model, Path):
@@ -184,13 +188,15 @@ async def _checked(
     progress: LoadProgress,
     tolerance: float | None,
     tried: str,
+    serving: ServingVersion | None,
     *,
     force: bool,
     allow_code: bool,
     route: bool,
 ) -> LoadReport:
     """Serve an export that answers as the original does; DoesNotAgree otherwise. With `force`, serve the last way to
-    export it whatever it answers. `tried`: what came of an earlier way."""
+    export it whatever it answers. `tried`: what came of an earlier way. SignatureChanged where callers of `serving`
+    would break."""
 
     async def check(version: str, serving: bool) -> Comparison:
         progress.begin("comparing its answers with the original's")
@@ -205,6 +211,8 @@ async def _checked(
     if converted.max_batch_size:
         settings = {"max_batch_size": converted.max_batch_size, **settings}
     try:
+        if serving is not None:
+            await asyncio.to_thread(serving.refuse_file, converted.model)
         return await _upload(
             client,
             name,
@@ -215,6 +223,7 @@ async def _checked(
             exported,
             check,
             Provenance(converted.source, converted.versions, time.time(), notes),
+            serving,
             force=force,
             allow_code=allow_code,
             route=route,
@@ -253,6 +262,7 @@ async def _upload(
     exported: str = "",
     check: Callable[[str, bool], Awaitable[Comparison]] | None = None,
     provenance: Provenance | None = None,
+    serving: ServingVersion | None = None,
     *,
     force: bool,
     allow_code: bool = False,
@@ -292,8 +302,8 @@ async def _upload(
         seconds = time.perf_counter() - began
         return LoadReport(staged.status, True, None, seconds, exported, compared.clause, compared.details)
     try:
-        if check is not None and route and not force:
-            await _check_same_signature(client, staged.status)
+        if serving is not None and staged.status.signature is not None:
+            serving.refuse(staged.status.signature)  # as `commit` does, but before a comparison that may take long
         compared = Comparison() if check is None else await check(version, False)
         progress.begin("swapping it in" if route else "keeping it beside the version that serves")
         if provenance is not None:
@@ -304,18 +314,6 @@ async def _upload(
         raise
     seconds = time.perf_counter() - began
     return LoadReport(done.status, False, done.previous, seconds, exported, compared.clause, compared.details)
-
-
-async def _check_same_signature(client: AsyncClient, staged: ModelStatus) -> None:
-    """As `commit` does, but before a comparison that may take long."""
-    try:
-        serving = await client.status(staged.name)
-    except (NotFound, Unavailable):
-        return
-    if not serving.routed or serving.signature is None or staged.signature is None:
-        return
-    if difference := serving.signature.difference(staged.signature):
-        raise signature_changed(staged.name, serving.version, difference)
 
 
 def _serialized(source: object, serialize: Callable[..., bytes]) -> bytes:

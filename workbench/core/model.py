@@ -126,14 +126,26 @@ class Signature:
         )
 
     def difference(self, new: Signature) -> str:
-        """The first input or output that callers of this signature would find changed in `new`; empty: none."""
+        """The inputs and outputs that callers of this signature would find changed in `new`; empty: none."""
+        found = []
         for kind, these, those in (("input", self.inputs, new.inputs), ("output", self.outputs, new.outputs)):
             was = {spec.name: f"{spec.datatype} {spec.axes}" for spec in these}
             now = {spec.name: f"{spec.datatype} {spec.axes}" for spec in those}
-            for name in (*was, *now):
-                if was.get(name) != now.get(name):
-                    return f"{kind} {name!r} was {was.get(name, 'absent')} and would be {now.get(name, 'absent')}"
-        return ""
+            found += [
+                f"{kind} {name!r} was {was.get(name, 'absent')} and would be {now.get(name, 'absent')}"
+                for name in {**was, **now}
+                if was.get(name) != now.get(name)
+            ]
+        return listed(found)
+
+
+MAX_DIFFERENCES = 5
+
+
+def listed(differences: Sequence[str]) -> str:
+    """The first few of them in one line, and how many more there are."""
+    more = len(differences) - MAX_DIFFERENCES
+    return "; ".join([*differences[:MAX_DIFFERENCES], *([f"and {more} more"] if more > 0 else [])])
 
 
 @dataclass(frozen=True, slots=True)

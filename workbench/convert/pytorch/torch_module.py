@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from workbench.convert.conversion import expect_inputs
 from workbench.convert.converters import Converted, exported_as
 from workbench.convert.pytorch.last_calls import last_call
 from workbench.convert.pytorch.torch_example import (
@@ -17,6 +18,8 @@ from workbench.convert.pytorch.torch_example import (
     needs_example,
 )
 from workbench.convert.pytorch.torch_export import ModuleExport, export_module, unwrapped
+from workbench.convert.pytorch.torch_values import call_of
+from workbench.core.model import FREE
 from workbench.errors import InvalidInput
 
 
@@ -35,6 +38,8 @@ def convert(source: object, sample: object | None) -> Converted:
     module: Any = unwrapped(source)
     kind = kind if kind == "ExportedProgram" else type(module).__name__
     example = example_of(module, sample, called or last_call(module), kind, said)
+    call = call_of(module, tuple(example.args), example.kwargs or {})
+    expect_inputs({name: [FREE] * each.dim() for name, each in zip(call.names, call.tensors, strict=True)})
     return converted(export_module(module, example.args, example.kwargs, kind=kind), example, kind)
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from onnx import ModelProto, TensorProto
 
 from workbench.client.formatting import counted
+from workbench.convert.conversion import expect_inputs
 from workbench.convert.converters import Check, Converted, exported_as, words
 from workbench.convert.given_rows import thinned
 from workbench.convert.scikit.frame_columns import input_columns, unread_columns
@@ -29,8 +30,9 @@ from workbench.convert.scikit.sklearn_export import ends_in_net, export
 from workbench.convert.scikit.tied_neighbours import decided
 from workbench.core.class_names import METADATA_KEY as CLASSES_KEY
 from workbench.core.class_names import encode_classes
+from workbench.core.model import FREE
 from workbench.core.table_columns import METADATA_KEY, encode_columns
-from workbench.errors import InvalidInput
+from workbench.errors import InvalidInput, Unsupported
 
 _BATCHES = (1, 2, 7)
 """Sizes of batches on which the two are compared beside the largest."""
@@ -66,6 +68,9 @@ def _converted(estimator: Any, kind: str, made_up: MadeUp, unasked: bool, *, dou
     rows = made_up.rows
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        if np.ndim(rows) == 2:
+            with contextlib.suppress(Unsupported):  # which the export says, with more about the reason
+                expect_inputs({name: (FREE, width) for name, width, _ in input_columns(estimator, rows)})
         proto = export(estimator, kind, rows, double=double)
         rows, tied = decided(estimator, rows)
         outputs = [output.name for output in proto.graph.output]
