@@ -20,7 +20,7 @@ from tests.engine.fakes import Recorder
 from tests.helpers import sequence_models as made
 from tests.helpers.clock import Clock
 from workbench.config import ModelConfig
-from workbench.core.messages import InferRequest, InferResponse, ReleaseReason, SequenceStep
+from workbench.core.messages import GUEST_PRIORITY, InferRequest, InferResponse, ReleaseReason, SequenceStep
 from workbench.core.model import ModelState
 from workbench.core.ports import Outcome, Session
 from workbench.core.sequence_config import SequenceFigures
@@ -392,7 +392,13 @@ async def test_what_waits_for_its_turn_counts_as_waiting(serve: Serve) -> None:
     session.hold()
     sent = [asyncio.ensure_future(engine.infer(step(1, start=True)))]
     await session.inside()
-    sent += [asyncio.ensure_future(engine.infer(step(1))) for _ in range(2)]
+    sent.append(asyncio.ensure_future(engine.infer(step(1))))
+    await asyncio.sleep(0)
+    of_share = step(1, id=6, start=True)
+    of_share.priority = GUEST_PRIORITY
+    with pytest.raises(QueueFull, match="those of shares may fill half of its queue"):
+        await engine.infer(of_share)
+    sent.append(asyncio.ensure_future(engine.infer(step(1))))
     await asyncio.sleep(0)
     with pytest.raises(QueueFull, match="max_queue_size"):
         await engine.infer(step(1))

@@ -13,6 +13,8 @@ from workbench.core.messages import SequenceStep
 from workbench.engine.sequences import NEVER, Change, SequenceTable
 from workbench.errors import InvalidInput
 
+GUEST = 100
+
 
 @dataclass
 class Table:
@@ -25,16 +27,20 @@ class Table:
     """The steps that had their turn, in order."""
     refused: list[str] = field(default_factory=list)
     expired: list[str] = field(default_factory=list)
+    displaced: list[str] = field(default_factory=list)
     over: list[int | str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.table: SequenceTable[str] = SequenceTable(self.slots, self.idle_s)
 
     def come(self, name: str, *, expires_at: float = NEVER) -> None:
-        """A step called by its id and number: "7.1" comes, with ">" in front START, with "!" behind END."""
-        step = SequenceStep(int(name.strip(">!").split(".")[0]), name.startswith(">"), name.endswith("!"))
+        """A step called by its id and number: "7.1" comes, with ">" in front START, with "!" behind END. Ids from 100
+        on are of shares."""
+        id = int(name.strip(">!").split(".")[0])
+        step = SequenceStep(id, name.startswith(">"), name.endswith("!"))
         self._note(self.table.sweep(self.now))
-        self._note(self.table.arrive(self.table.check(step, "m"), name, self.now, expires_at))
+        self.table.check(step, "m")
+        self._note(self.table.arrive(step, name, self.now, expires_at, guest=id >= GUEST))
 
     def done(self, id: int, succeeded: bool = True) -> None:
         self._note(self.table.finish(id, succeeded, self.now))
@@ -54,6 +60,7 @@ class Table:
         self.ran += [turn.item for turn in change.turns]
         self.refused += change.refused
         self.expired += change.expired
+        self.displaced += change.displaced
         self.over += [sequence.id for sequence in change.over]
 
     @property
@@ -113,6 +120,48 @@ def test_further_sequences_wait_until_one_is_over() -> None:
     assert table.ran[-1] == "2.2" and table.counts == (1, 1, 1)
     table.pass_s(10)
     assert table.over == [1, 2] and table.ran[-1] == ">3.1"
+
+
+def test_sequences_of_shares_have_half_of_the_slots_and_leave_the_others_to_the_owner() -> None:
+    table = Table(slots=5)
+    for id in range(100, 104):
+        table.come(f">{id}.1")
+    assert table.ran == [">100.1", ">101.1"] and table.counts == (2, 2, 2)
+    for id in range(1, 5):
+        table.come(f">{id}.1")
+    assert table.ran[2:] == [">1.1", ">2.1", ">3.1"], "the owner's that came later have theirs"
+    table.done(1)
+    table.come("1.2!")
+    table.done(1)
+    assert table.ran[-1] == ">4.1"
+    table.done(100)
+    table.come("100.2!")
+    table.done(100)
+    assert table.ran[-1] == ">102.1" and table.counts == (5, 1, 1)
+    assert not (table.displaced or table.refused)
+
+
+def test_where_one_sequence_runs_at_once_that_of_a_share_makes_room_for_the_owner_s() -> None:
+    table = Table(slots=1)
+    for name in (">100.1", "100.2", ">101.1", ">1.1"):
+        table.come(name)
+    assert table.ran == [">100.1"] and table.counts == (1, 2, 3)
+    table.done(100)  # its step ends as any other, and what it sent ahead is not run
+    assert table.displaced == ["100.2"] and table.over == [100] and table.ran[-1] == ">1.1"
+    with pytest.raises(InvalidInput, match="START flag"):
+        table.come("100.3")
+    table.come("1.2!")
+    table.done(1)
+    table.done(1)
+    assert table.ran[-1] == ">101.1" and table.counts == (1, 0, 0)
+    table.done(101)
+    table.come(">2.1")
+    assert table.over == [100, 1, 101] and table.ran[-1] == ">2.1", "an idle one goes at once"
+    table.come(">102.1")
+    assert table.ran[-1] == ">2.1"
+    table.done(2)
+    table.pass_s(10)
+    assert table.ran[-1] == ">102.1"
 
 
 def test_more_slots_let_those_run_that_waited() -> None:

@@ -221,7 +221,7 @@ async def test_a_request_of_a_share_names_it_with_sequences_of_its_own_and_the_l
     submit = house.service.engine.submit
 
     def watched(request: Any, call: Any) -> None:
-        seen.append((request.sequence and request.sequence.id, request.priority, request.caller))
+        seen.append((request.sequence and request.sequence.key, request.priority, request.caller))
         submit(request, call)
 
     house.service.engine.submit = watched  # type: ignore[method-assign]
@@ -230,7 +230,7 @@ async def test_a_request_of_a_share_names_it_with_sequences_of_its_own_and_the_l
     await house.call("POST", INFER, sent)
     await Driver(house.app, token)("POST", INFER, sent)
     share = caller_of(house, token).record.id
-    assert seen == [(7, 1, ""), (f"{share}/7", GUEST_PRIORITY, share)]
+    assert seen == [(7, 1, ""), ((share, 7), GUEST_PRIORITY, share)]
 
 
 # Its limits

@@ -76,6 +76,34 @@ def test_the_models_of_tritons_examples_answer_as_they_expect(client: Client) ->
     assert sequence(client, "simple_string_dyna_sequence", "1002", [20, *VALUES]) == [*sums[:-1], sums[-1] + 1002]
 
 
+def test_a_share_has_sequences_of_its_own_ids_of_any_kind(serve: Serve) -> None:
+    asked = {"models": ["simple_dyna_sequence", "sums"], "label": "team-a", "show_token": True}
+    share = json.loads(serve.call("POST", "/control/shares", asked)[1])["token"]
+
+    def step(token: str, model: str, id: int, value: int, start: bool = False, end: bool = False) -> Any:
+        x = {"name": "INPUT", "datatype": "INT32", "shape": [1, 1], "data": [value]}
+        sent = {
+            "inputs": [x],
+            "outputs": [{"name": "OUTPUT"}],
+            "parameters": {"sequence_id": id, "sequence_start": start, "sequence_end": end},
+        }
+        status, answer = serve.call(
+            "POST", f"/v2/models/{model}/infer", sent, Authorization=f"Bearer {token}", Connection="close"
+        )
+        return json.loads(answer)["outputs"][0]["data"][0] if status == 200 else json.loads(answer)["error"]
+
+    # The model is told the id as its caller says it, and adds it at the end.
+    assert [
+        step(share, "simple_dyna_sequence", 7, 100, start=True),
+        step(share, "simple_dyna_sequence", 7, 1, end=True),
+    ] == [101, 1 + 7]
+    assert step(serve.token, "sums", 7, 1000, start=True) == 1000
+    assert "START" in step(share, "sums", 7, 1)
+    assert step(share, "sums", 7, 5, start=True) == 5
+    assert (step(serve.token, "sums", 7, 1, end=True), step(share, "sums", 7, 1, end=True)) == (1001, 6)
+    assert serve.call("DELETE", "/control/shares/team-a")[0] == 200
+
+
 @over_both
 def test_errors_are_in_tritons_words(client: Client) -> None:
     with pytest.raises(InferenceServerException, match="'sums' must specify a non-zero or non-empty correlation ID"):

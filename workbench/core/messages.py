@@ -104,6 +104,13 @@ class SequenceStep:
     """It is the first of its sequence."""
     end: bool = False
     """It is the last."""
+    caller: str = ""
+    """The share that it is of; empty: the owner. Nobody steps into a sequence of another."""
+
+    @property
+    def key(self) -> int | str | tuple[str, int | str]:
+        """Tells the sequence from all others of its model."""
+        return (self.caller, self.id) if self.caller else self.id
 
 
 class InferRequest(msgspec.Struct):

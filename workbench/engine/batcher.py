@@ -123,10 +123,7 @@ class Batcher:
         if request.priority == GUEST_PRIORITY:
             ticket.priority_delay_s = queue.guest_delay_s
             if self._depth >= queue.max_guests:
-                raise QueueFull(
-                    f"{self._depth} requests wait for model {request.model!r}, and those of shares may fill half of "
-                    "its queue; try again later, or send fewer at once"
-                )
+                raise QueueFull(full_of_guests(self._depth, request.model))
         elif request.priority:
             ticket.priority_delay_s = queue.priority_delay_s(request.priority)
         if limited := request.deadline is not None or queue.timeout_s > 0:
@@ -301,6 +298,14 @@ class Batcher:
             f"a timeout of {asked_s * 1e3:.3g} ms cannot be met: the run itself takes {own_s * 1e3:.3g} ms at the least"
             f"{before if ahead else ''}; it was not run. Allow more time{', or send fewer at once' if ahead else ''}"
         )
+
+
+def full_of_guests(waiting: int, model: str) -> str:
+    """Why a request of a share is refused where the owner's would be taken."""
+    return (
+        f"{waiting} requests wait for model {model!r}, and those of shares may fill half of its queue; try again "
+        "later, or send fewer at once"
+    )
 
 
 def _in_order(lines: dict[ShapeKey, RequestQueue]) -> Iterator[RequestQueue]:

@@ -9,12 +9,12 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from workbench.config import MIB, ModelConfig
-from workbench.core.messages import SequenceStep
+from workbench.core.messages import GUEST_PRIORITY, SequenceStep
 from workbench.core.sequence_config import SequenceFigures
 from workbench.core.tensor import Array
 from workbench.core.triton_config import TritonConfig
 from workbench.engine.admission import ALONE
-from workbench.engine.batcher import Batcher, QueuePolicy
+from workbench.engine.batcher import Batcher, QueuePolicy, full_of_guests
 from workbench.engine.empty_requests import NO_RUN
 from workbench.engine.executor import Done
 from workbench.engine.implicit_state import ImplicitState, state_bytes
@@ -75,7 +75,7 @@ class SequenceScheduler:
         request, queue = ticket.request, self._queue
         if now >= self._table.due_at:
             self._look()
-        if request.sequence is not None and (change := self._table.leave(request.sequence.id, _left, now)) is not None:
+        if request.sequence is not None and (change := self._table.leave(request.sequence.key, _left, now)) is not None:
             self._follow(change)
         step = self._table.check(request.sequence, self._model)
         if ticket.key is NO_RUN:
@@ -83,14 +83,17 @@ class SequenceScheduler:
                 f"a request without rows is no step of a sequence of model {self._model!r}; send one row"
             )
         self._states.check(step, request.inputs, self._model)
-        waiting = self._batcher.depth + self._table.held
+        waiting, guest = self._batcher.depth + self._table.held, request.priority == GUEST_PRIORITY
+        if guest and waiting >= queue.max_guests:
+            raise QueueFull(full_of_guests(waiting, self._model))
         if waiting >= queue.max_queue_size:
             raise QueueFull(
                 f"{waiting} requests wait for model {self._model!r}, as many as max_queue_size allows; try again "
                 "later, or send fewer at once"
             )
         ticket.expires_at = queue.expires_at(now, request.deadline)
-        error = self._apply(self._table.arrive(step, ticket, now, ticket.expires_at), arriving=ticket)
+        change = self._table.arrive(step, ticket, now, ticket.expires_at, guest=guest)
+        error = self._apply(change, arriving=ticket)
         self._arm()
         if error is not None:
             if self._batcher.depth:  # its sequence is over with it, and another has its slot
@@ -124,7 +127,7 @@ class SequenceScheduler:
             return
         now = self._clock()
         for step, succeeded in steps:
-            self._apply(self._table.finish(step.id, succeeded, now))
+            self._apply(self._table.finish(step.key, succeeded, now))
         self._arm()
         if self._batcher.depth:
             self._wake()
@@ -169,6 +172,8 @@ class SequenceScheduler:
                 )
             for ticket in change.refused:
                 self._end(ticket, Conflict(self._behind(ticket)))
+            for ticket in change.displaced:
+                self._end(ticket, Conflict(self._displaced(ticket)))
             for turn in change.turns:
                 error = self._start(turn)
                 if error is None:
@@ -177,13 +182,13 @@ class SequenceScheduler:
                     failure = error
                 else:
                     self._end(turn.item, error)
-                changes.append(self._table.finish(turn.step.id, False, self._clock()))
+                changes.append(self._table.finish(turn.step.key, False, self._clock()))
         return failure
 
     def _start(self, turn: Turn[PendingRequest]) -> WorkbenchError | None:
         """Give the batcher a step; the error where it does not take it."""
         ticket, step = turn.item, turn.step
-        state = None if step.start else self._table.sequence(step.id).state
+        state = None if step.start else self._table.sequence(step.key).state
         try:
             inputs = self._states.inputs(ticket.request.inputs, step, state)
             ticket.request = msgspec.structs.replace(ticket.request, inputs=inputs)
@@ -199,7 +204,7 @@ class SequenceScheduler:
 
     def _keep(self, step: SequenceStep, answer: Mapping[str, Array]) -> None:
         """Remember the state after a step. Raises ExecutionError, and Unavailable where there is no room for it."""
-        sequence = self._table.sequence(step.id)
+        sequence = self._table.sequence(step.key)
         state = None if step.end else self._states.taken(answer)
         total = self._bytes - state_bytes(sequence.state) + state_bytes(state)
         if total > self._max_bytes and total > self._bytes:
@@ -214,6 +219,12 @@ class SequenceScheduler:
         return (
             f"a request before this one in sequence {_step_of(ticket).id} to model '{self._model}' did not succeed, so "
             "this one was not run: send that one again, and then this, or begin anew with START"
+        )
+
+    def _displaced(self, ticket: PendingRequest) -> str:
+        return (
+            f"sequence {_step_of(ticket).id} to model '{self._model}' was ended for one of the model's owner, since "
+            "only one runs at once: begin anew with START"
         )
 
     def _arm(self) -> None:

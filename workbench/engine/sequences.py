@@ -1,8 +1,9 @@
 """Decides whose turn it is among sequences of requests. Pure: it is told the time and holds no clock.
 
 The steps of a sequence run in the order in which they arrived, one at a time; the next one has its turn when the one
-before has ended. `slots` sequences run at once; further ones wait in a backlog for one that ends or is dropped. An
-idle sequence, of which no step waits or runs, is dropped after `max_idle_s`; at once where no step comes any more.
+before has ended. `slots` sequences run at once; further ones wait in a backlog for one that ends or is dropped. Those
+of guests (the callers of shares) have half of the slots, and where there is one slot only until another waits for it.
+An idle sequence, of which no step waits or runs, is dropped after `max_idle_s`; at once where no step comes any more.
 
 A step that did not succeed changes nothing: its sequence goes on from before it, and what waited behind it is refused,
 since it was meant for what comes after. Where it was the first of its sequence there is no such sequence. What arrives
@@ -22,7 +23,8 @@ from workbench.errors import InvalidInput
 
 NEVER = float("inf")
 
-SequenceId: TypeAlias = int | str
+SequenceId: TypeAlias = int | str | tuple[str, int | str]
+"""SequenceStep.key"""
 
 Item = TypeVar("Item")
 
@@ -49,6 +51,8 @@ class Sequence(Generic[Item]):
     open: bool = True
     """Further steps may come. False from the arrival of END on, until a START begins it anew."""
     slotted: bool = False
+    guest: bool = False
+    """It is of a share."""
     idle_since: float = 0.0
     state: Any = None
     """What the owner of the table keeps from one step to the next."""
@@ -57,12 +61,14 @@ class Sequence(Generic[Item]):
 @dataclass(slots=True)
 class Change(Generic[Item]):
     """What follows from an event: the steps whose turn it is now, those whose callers left, those that waited too long,
-    those that were refused because a step before them did not succeed, and the sequences that are over."""
+    those that were refused because a step before them did not succeed, those whose sequence had to make room, and the
+    sequences that are over."""
 
     turns: list[Turn[Item]] = field(default_factory=list)
     left: list[Item] = field(default_factory=list)
     expired: list[Item] = field(default_factory=list)
     refused: list[Item] = field(default_factory=list)
+    displaced: list[Item] = field(default_factory=list)
     over: list[Sequence[Item]] = field(default_factory=list)
 
 
@@ -77,6 +83,9 @@ class SequenceTable(Generic[Item]):
         self._sequences: dict[SequenceId, Sequence[Item]] = {}
         self._backlog: dict[SequenceId, Sequence[Item]] = {}
         """Without a slot, in order of arrival."""
+        self._guest_backlog: dict[SequenceId, Sequence[Item]] = {}
+        self._guests = 0
+        """Of guests, with a slot."""
         self._idle: dict[SequenceId, Sequence[Item]] = {}
         """Longest idle first."""
         self._expires_at = NEVER
@@ -92,7 +101,7 @@ class SequenceTable(Generic[Item]):
                 f"inference request to model '{model}' must specify a non-zero or non-empty correlation ID "
                 "(sequence_id): it keeps state for each sequence of requests"
             )
-        known = self._sequences.get(step.id)
+        known = self._sequences.get(step.key)
         if not step.start and (known is None or not known.open):
             raise InvalidInput(
                 f"inference request for sequence {step.id} to model '{model}' must specify the START flag on the "
@@ -124,17 +133,19 @@ class SequenceTable(Generic[Item]):
         self._settle(sequence, now, change)
         return change
 
-    def arrive(self, step: SequenceStep, item: Item, now: float, expires_at: float = NEVER) -> Change[Item]:
+    def arrive(
+        self, step: SequenceStep, item: Item, now: float, expires_at: float = NEVER, *, guest: bool = False
+    ) -> Change[Item]:
         """Take a step that passed `check` at this time."""
         change: Change[Item] = Change()
-        sequence = self._sequences.get(step.id)
+        sequence = self._sequences.get(step.key)
         if sequence is None:
-            sequence = self._sequences[step.id] = Sequence(step.id)
-            self._backlog[step.id] = sequence
+            sequence = self._sequences[step.key] = Sequence(step.key, guest=guest)
+            self._backlog_of(sequence)[step.key] = sequence
         elif step.start and sequence.open:
             self._restarted += 1
         self._started += step.start
-        self._idle.pop(step.id, None)
+        self._idle.pop(step.key, None)
         sequence.open = not step.end
         sequence.waiting.append(Turn(step, item, expires_at))
         self.held += 1
@@ -195,17 +206,17 @@ class SequenceTable(Generic[Item]):
     def clear(self) -> list[Item]:
         """Forget every sequence; what waited for its turn."""
         left = [turn.item for sequence in self._sequences.values() for turn in sequence.waiting]
-        for sequences in (self._sequences, self._backlog, self._idle):
+        for sequences in (self._sequences, self._backlog, self._guest_backlog, self._idle):
             sequences.clear()
-        self.held = 0
+        self.held = self._guests = 0
         self._expires_at = NEVER
         return left
 
     def figures(self, state_bytes: int) -> SequenceFigures:
         """How many there are and were."""
         return SequenceFigures(
-            active=len(self._sequences) - len(self._backlog),
-            backlog=len(self._backlog),
+            active=self._active,
+            backlog=len(self._sequences) - self._active,
             held=self.held,
             state_bytes=state_bytes,
             started=self._started,
@@ -228,12 +239,14 @@ class SequenceTable(Generic[Item]):
             return
         if not sequence.waiting and (self._draining or not sequence.open):
             self._remove(sequence, change)
+        elif sequence.guest and sequence.slotted and self._is_room_owed:
+            self._displace(sequence, change)
         elif not sequence.waiting:
             sequence.idle_since = now
             self._idle[sequence.id] = sequence
-        elif freed and self._backlog and sequence.slotted:  # begun anew, and others came before
-            sequence.slotted = False
-            self._backlog[sequence.id] = sequence
+        elif freed and self._backlog_of(sequence) and sequence.slotted:  # begun anew, and others came before
+            self._free(sequence)
+            self._backlog_of(sequence)[sequence.id] = sequence
         self._fill(change)
         self._next(sequence, change)
 
@@ -265,15 +278,48 @@ class SequenceTable(Generic[Item]):
             del self._idle[first.id]
             yield first
 
+    @property
+    def _active(self) -> int:
+        return len(self._sequences) - len(self._backlog) - len(self._guest_backlog)
+
+    @property
+    def _is_room_owed(self) -> bool:
+        """Guests have more than their half of the slots, and another waits for one."""
+        return self._guests > self.slots // 2 and bool(self._backlog) and self._active >= self.slots
+
+    def _backlog_of(self, sequence: Sequence[Item]) -> dict[SequenceId, Sequence[Item]]:
+        return self._guest_backlog if sequence.guest else self._backlog
+
     def _remove(self, sequence: Sequence[Item], change: Change[Item]) -> None:
         del self._sequences[sequence.id]
-        self._backlog.pop(sequence.id, None)
-        sequence.slotted = False
+        self._backlog_of(sequence).pop(sequence.id, None)
+        self._free(sequence)
         change.over.append(sequence)
 
+    def _free(self, sequence: Sequence[Item]) -> None:
+        self._guests -= sequence.guest and sequence.slotted
+        sequence.slotted = False
+
+    def _displace(self, sequence: Sequence[Item], change: Change[Item]) -> None:
+        """Drop a sequence whose slot another one has more right to."""
+        change.displaced += [turn.item for turn in sequence.waiting]
+        self.held -= len(sequence.waiting)
+        sequence.waiting.clear()
+        self._idle.pop(sequence.id, None)
+        self._dropped += 1
+        self._remove(sequence, change)
+
     def _fill(self, change: Change[Item]) -> None:
-        """Give the free slots to the first of the backlog."""
-        while self._backlog and len(self._sequences) - len(self._backlog) < self.slots:
-            sequence = self._backlog.pop(next(iter(self._backlog)))
+        """Give the free slots to the first of the backlogs."""
+        if self._is_room_owed and (idle := next((each for each in self._idle.values() if each.guest), None)):
+            self._displace(idle, change)
+        while self._active < self.slots:
+            # A guest has to wait for the half of the slots that is its own, and then has it before others.
+            guests = self._guest_backlog and self._guests < max(self.slots // 2, 1)
+            backlog = self._guest_backlog if guests and (self.slots > 1 or not self._backlog) else self._backlog
+            if not backlog:
+                return
+            sequence = backlog.pop(next(iter(backlog)))
             sequence.slotted = True
+            self._guests += sequence.guest
             self._next(sequence, change)

@@ -155,9 +155,8 @@ class ShareCaller(Caller):
             self._confine_further(request, rows_of)
         request.priority = GUEST_PRIORITY  # behind the owner's, whatever was asked for
         request.caller = self._id
-        if request.sequence is not None and request.sequence.id:  # nobody steps into another one's sequence
-            mine = f"{self._id}/{request.sequence.id}"
-            request.sequence = dataclasses.replace(request.sequence, id=mine)
+        if request.sequence is not None:  # nobody steps into another one's sequence
+            request.sequence = dataclasses.replace(request.sequence, caller=self._id)
 
     def _confine_further(self, request: InferRequest, rows_of: Callable[[InferRequest], int]) -> None:
         """To what most shares do not have, so that they pay one look for all of it."""
