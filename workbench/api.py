@@ -433,6 +433,32 @@ class Workbench:
         self._predictor.forget(name)
         return labels_card(name, sync.run(self._client.label(name, asked)))
 
+    def route(
+        self,
+        name: str,
+        weights: Mapping[str, float | str] | str | int,
+        *,
+        by: str = "",
+        wait: bool = False,
+        force: bool = False,
+    ) -> Card:
+        """Splits the calls that name no version: `wb.route("digits", {"2": 0.10})` sends 10 % of them to version 2, and
+        the rest to the version that serves.
+
+        `wb.route("digits", "2")` has version 2 serve, and `{}` or a weight of 0 ends the split. Calls with the same
+        value of the parameter `by`, or else of the same share, stay on one side, also when the weight grows. `wait`
+        waits for a load of the model that is under way; `force` routes all calls to a version with other inputs or
+        outputs.
+
+        Raises InvalidInput for weights over 100 %, ModelNotFound or Unavailable for a version that is not Ready.
+        """
+        from workbench.client import sync
+        from workbench.client.version_results import route_card, weights_from
+
+        self._predictor.forget(name)
+        done, split = sync.run(self._client.route(name, weights_from(weights), by=by, wait=wait, force=force))
+        return route_card(done, split, by)
+
     def rollback(self, name: str) -> Card:
         """Has the version serve again that served before, without a failed request; again, the one before that.
 

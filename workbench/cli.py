@@ -292,6 +292,21 @@ def _label(arguments: argparse.Namespace) -> int:
     return _say(_service(arguments).label(arguments.name, asked))
 
 
+def _add_route(parser: argparse.ArgumentParser) -> None:
+    _add_name(parser)
+    parser.add_argument("weights", metavar="VERSION=WEIGHT", nargs="+", help="v2=10%%; v2 alone gets all, v2=0 none")
+    parser.add_argument("--by", default="", metavar="PARAMETER", help="whose values stay on one side")
+    parser.add_argument("--wait", action="store_true", help="for a load of the model that is under way")
+    parser.add_argument("--force", action="store_true", help="route to it even if inputs or outputs change")
+
+
+def _route(arguments: argparse.Namespace) -> int:
+    pairs = [each.partition("=") for each in arguments.weights]
+    weights = {version: weight if equals else "100%" for version, equals, weight in pairs}
+    options = {name: getattr(arguments, name) for name in ("by", "wait", "force")}
+    return _say(_service(arguments).route(arguments.name, weights, **options))
+
+
 def _rollback(arguments: argparse.Namespace) -> int:
     return _say(_service(arguments).rollback(arguments.name))
 
@@ -516,6 +531,7 @@ _CLIENT_VERBS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], C
     "set": ("change a model's settings", _add_set, _set),
     "versions": ("list a model's versions, which one serves, and which served when", _add_name, _versions),
     "label": ("have labels point to versions", _add_label, _label),
+    "route": ("split a model's calls over its versions, or have one serve", _add_route, _route),
     "rollback": ("have the version serve again that served before", _add_name, _rollback),
     "status": ("describe the service: state and reason, address, resources", _add_nothing, _status),
     "restart": ("restart your shared service, in this version", _add_nothing, _restart),

@@ -89,6 +89,7 @@ CALLS: dict[str, tuple[Callable[[AsyncClient], Awaitable[object]], str]] = {
     "configure": (lambda client: client.configure("m", {"runners": 1}), "no sign of life .* changing settings of 'm'"),
     "rollback": (lambda client: client.rollback("m"), "no sign of life .* rolling back 'm'"),
     "label": (lambda client: client.label("m", {"a": "1"}), "no sign of life .* labelling versions of 'm'"),
+    "route": (lambda client: client.route("m", {"2": 0.1}), "no sign of life .* routing calls of 'm'"),
     "versions": (lambda client: client.versions("m"), "did not answer GET /control/models/m/versions within"),
     "lend": (lent, "does not answer"),
     "snapshots": (watched, "sent no figures for 0.1 s"),

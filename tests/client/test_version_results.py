@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from workbench.client.version_results import VersionTable, rollback_card
+import pytest
+
+from workbench.client.version_results import VersionTable, rollback_card, route_card, weights_from
 from workbench.core.audit_entry import AuditEntry
 from workbench.core.model import ModelState, ModelStatus
 from workbench.core.version_overview import VersionEntry, VersionOverview
+from workbench.errors import InvalidInput
 from workbench.protocols.control import LoadAnswer
 
 
 def test_the_versions_of_a_model_say_which_calls_they_get_and_what_served_when() -> None:
     entries = (
         VersionEntry("1", "stored", before=True),
-        VersionEntry("2", "Ready", routed=True, loaded_at=1e9),
+        VersionEntry("2", "Ready", routed=True, loaded_at=1e9, weight=1.0),
         VersionEntry("3", "Ready", held=True, loaded_at=1e9),
         VersionEntry("4", "Failed", reason="it broke"),
     )
@@ -35,3 +38,25 @@ def test_a_rollback_says_how_long_it_took_and_whether_it_had_to_load() -> None:
         "digits version 1 serves again instead of version 2\n  took  12.0 ms\n  how   it was still loaded"
     )
     assert "it was loaded again, from its kept file" in repr(rollback_card(LoadAnswer(status, False, "2", 0.5)))
+
+
+def test_weights_are_read_as_parts_or_percentages_and_a_version_alone_gets_all() -> None:
+    assert weights_from({"2": 0.1, "v3": "12.5%", 4: "0"}) == {"2": 0.1, "v3": 0.125, "4": 0.0}
+    assert weights_from("canary") == {"canary": 1.0}
+    assert weights_from(2) == {"2": 1.0}
+    for wrong in ({"2": "10"}, {"2": "110%"}, {"2": "x"}, {"2": "-1%"}, {"2": "nan"}):
+        with pytest.raises(InvalidInput, match=f"must be from 0 to 1, or like 10%, got '{wrong['2']}'"):
+            weights_from(wrong)
+    with pytest.raises(InvalidInput, match="route takes weights"):
+        weights_from(0.1)
+
+
+def test_a_route_says_which_version_gets_which_part() -> None:
+    status = ModelStatus("digits", "1", ModelState.READY, routed=True)
+    answer = LoadAnswer(status, False, "1", 0.01, True)
+    assert repr(route_card(answer, {"1": 0.9, "2": 0.1}, "user")) == (
+        "digits: calls without a version are split by user\n  version 1  90 %\n  version 2  10 %"
+    )
+    assert repr(route_card(answer, {"1": 1.0}, "")) == "digits version 1 gets all calls without a version"
+    promoted = LoadAnswer(status, False, "3", 0.01)
+    assert repr(route_card(promoted, {"1": 1.0}, "")).endswith("all calls without a version instead of version 3")

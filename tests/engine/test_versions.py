@@ -397,3 +397,115 @@ async def test_a_version_that_is_unloaded_takes_its_labels_with_it(start: Start)
     with pytest.raises(ModelNotFound, match="version canary is not found; loaded: 1"):
         await engine.infer(InferRequest("m", {}, "canary"))
     assert loaded(await start()) == {"1": True}
+
+
+# Weights
+
+
+async def two(start: Start) -> Engine:
+    engine = await start()
+    await engine.load("m", onnx_bytes(1))
+    await engine.load("m", onnx_bytes(2), route=False)
+    return engine
+
+
+async def split(engine: Engine, calls: int = 200, **parameters: str) -> dict[str, int]:
+    """How many calls each version got; every answer is that version's."""
+    found: dict[str, int] = {}
+    for _ in range(calls):
+        request = InferRequest("m", {"x": np.zeros((1, 4), np.float32)}, parameters=dict(parameters))
+        response = await engine.infer(request)
+        assert float(response.outputs["y"][0, 0]) == int(response.version)
+        found[response.version] = found.get(response.version, 0) + 1
+    return found
+
+
+async def test_calls_without_a_version_are_split_by_weight_and_still_are_after_a_restart(start: Start) -> None:
+    engine = await two(start)
+    result = await engine.versions.route("m", {"2": 0.1})
+    assert (result.previous, result.live, result.status.weight) == ("1", True, 0.9)
+    for each in (engine, None):
+        engine = each or await start()
+        assert await split(engine) == pytest.approx({"1": 180, "2": 20}, abs=3)
+        assert [each.weight for each in engine.statuses("m")] == [0.9, 0.1]
+        assert (await answer(engine, "1"), await answer(engine, "2")) == (1, 2)
+    assert (await engine.versions.route("m", {"2": 0.0})).status.weight == 1.0
+    assert await split(engine) == {"1": 200}
+    assert await split(await start()) == {"1": 200}
+
+
+async def test_a_key_sticks_to_its_side_over_a_restart_and_a_higher_weight(start: Start) -> None:
+    engine = await two(start)
+    await engine.versions.route("m", {"2": 0.2}, by="user")
+    users = [f"user-{each}" for each in range(60)]
+    chosen = {user for user in users if await split(engine, 1, user=user) == {"2": 1}}
+    assert 0 < len(chosen) < 40
+    engine = await start()
+    assert chosen == {user for user in users if await split(engine, 1, user=user) == {"2": 1}}
+    await engine.versions.route("m", {"2": 0.5}, by="user")
+    assert chosen < {user for user in users if await split(engine, 1, user=user) == {"2": 1}}
+
+
+async def test_all_calls_are_a_promotion_and_a_rollback_takes_back_a_split_first(start: Start) -> None:
+    engine = await two(start)
+    await engine.versions.route("m", {"2": 0.5})
+    back = await engine.versions.rollback("m")
+    assert (back.status.version, back.previous, loaded(engine)) == ("1", "1", {"1": True, "2": False})
+    assert await split(engine, 20) == {"1": 20}
+    await engine.versions.route("m", {"2": 0.5})
+    promoted = await engine.versions.route("m", {"v2": 1.0})
+    assert (promoted.status.version, promoted.previous, promoted.status.weight) == ("2", "1", 1.0)
+    assert await split(engine, 20) == {"2": 20}
+    assert loaded(engine) == {"2": True}
+    assert (await engine.versions.rollback("m")).status.version == "1"
+
+
+async def test_weights_over_all_or_of_a_version_that_is_not_ready_are_refused_and_nothing_changes(start: Start) -> None:
+    engine = await two(start)
+    await engine.versions.route("m", {"2": 0.1})
+    with pytest.raises(InvalidInput, match="110 % together, and at most 100 %"):
+        await engine.versions.route("m", {"1": 0.5, "2": 0.6})
+    with pytest.raises(ModelNotFound, match="version 7 is not found; loaded: 1, 2"):
+        await engine.versions.route("m", {"7": 0.1})
+    other = models.add_constant(3)
+    other.graph.input[0].name = "other"
+    other.graph.node[0].input[0] = "other"
+    await engine.load("m", other.SerializeToString(), route=False)
+    with pytest.raises(Conflict, match="version 3 of model 'm' cannot take a part of the calls of version 1"):
+        await engine.versions.route("m", {"3": 0.1})
+    with pytest.raises(Conflict, match="has other inputs or outputs than version 1"):
+        await engine.versions.route("m", {"3": 1.0})
+    assert await split(engine, 100) == pytest.approx({"1": 90, "2": 10}, abs=3)
+    assert (await engine.versions.route("m", {"3": 1.0}, force=True)).status.version == "3"
+
+
+async def test_a_route_waits_for_a_load_where_that_is_asked_for(start: Start) -> None:
+    engine = await start()
+    await engine.load("m", onnx_bytes(1))
+    loading = asyncio.ensure_future(engine.load("m", onnx_bytes(2), route=False))
+    while not engine.changing:
+        await asyncio.sleep(0)
+    with pytest.raises((ModelNotFound, Unavailable)):
+        await engine.versions.route("m", {"2": 0.5})
+    await engine.versions.route("m", {"2": 0.5}, wait=True)
+    assert await split(engine, 100) == pytest.approx({"1": 50, "2": 50}, abs=3)
+    await loading
+
+
+async def test_a_split_goes_on_when_the_routed_version_is_replaced_and_ends_with_its_version(start: Start) -> None:
+    engine = await two(start)
+    await engine.versions.route("m", {"2": 0.25})
+    await engine.load("m", onnx_bytes(3))
+    assert await split(engine, 100) == pytest.approx({"3": 75, "2": 25}, abs=3)
+    await engine.unload("m", "2")
+    assert await split(engine, 20) == {"3": 20}
+
+
+async def test_labels_name_the_sides_of_a_split(start: Start) -> None:
+    engine = await two(start)
+    await engine.versions.label("m", {"canary": "2"})
+    await engine.versions.route("m", {"canary": 0.01})
+    assert await split(engine, 20, route="canary") == {"2": 20}
+    assert await split(engine, 20, route="1") == {"1": 20}
+    with pytest.raises(InvalidInput, match="the parameter route asks for '9'"):
+        await split(engine, 1, route="9")

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
+
 from tests import models
 from tests.server.conftest import House
 from tests.server.driver import Driver
+from workbench.config import Limits
+from workbench.server.http.infer_codec import RoutedHttpCodec
 
 DIGITS = "/v2/models/digits"
 
@@ -17,8 +21,9 @@ def saved(folder: Path) -> Path:
     return models.save(other, folder / "other.onnx")
 
 
-def body() -> dict[str, object]:
-    return {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 2], "data": [1.0, 1.0]}]}
+def body(**parameters: object) -> dict[str, object]:
+    inputs = [{"name": "x", "datatype": "FP32", "shape": [1, 2], "data": [1.0, 1.0]}]
+    return {"inputs": inputs, **({"parameters": parameters} if parameters else {})}
 
 
 async def test_a_version_is_loaded_beside_called_by_its_number_and_unloaded_alone(house: House, tmp_path: Path) -> None:
@@ -126,3 +131,60 @@ async def test_the_share_of_a_version_is_not_led_past_it_by_a_label(house: House
     assert (answer.status, answer.json["model_version"]) == (200, "1")
     await house.call("POST", "/control/models/digits/versions/2/commit", {})
     assert (await call("POST", f"{DIGITS}/infer", body())).json["model_version"] == "1", "its version stays its version"
+
+
+async def test_calls_are_split_and_a_key_or_a_side_of_their_own_decides(house: House, tmp_path: Path) -> None:
+    await labelled(house, tmp_path)
+    asked = {"weights": {"canary": 0.25}, "by": "user"}
+    reply = await house.call("POST", "/control/models/digits/route", asked)
+    assert (reply.status, reply.json["weights"]) == (200, {"1": 0.75, "2": 0.25})
+
+    async def ran(sent: dict[str, object] | bytes, **headers: str) -> str:
+        answer = await house.call("POST", f"{DIGITS}/infer", sent, **headers)
+        assert answer.status == 200, answer.body
+        return str(answer.json["model_version"])
+
+    plain = [await ran(body()) for _ in range(100)]
+    assert 22 <= plain.count("2") <= 28
+    assert {await ran(body(), x_route="canary") for _ in range(10)} == {"2"}
+    assert {await ran(body(route="1"), x_route="canary") for _ in range(10)} == {"1"}, "the body wins"
+    for user in ("ann", "bob", "cy", "dee"):
+        side = await ran(body(user=user))
+        assert {await ran(body(user=user)) for _ in range(5)} == {side}
+        assert {await ran(body(), x_route_key=user) for _ in range(5)} == {side}
+    refused = await house.call("POST", f"{DIGITS}/infer", body(), x_route="nowhere")
+    assert (refused.status, refused.json["code"]) == (400, "invalid_argument")
+    assert "the parameter route asks for 'nowhere', and the calls of model 'digits' go to 1, 2" in refused.error
+    found = (await house.call("GET", "/control/models/digits/versions")).json
+    assert [(each["version"], each["weight"]) for each in found["versions"]] == [("1", 0.75), ("2", 0.25)]
+    assert found["history"][-1]["detail"] == "canary=25% by user"
+
+
+async def test_weights_that_cannot_be_are_refused_and_nothing_changes(house: House, tmp_path: Path) -> None:
+    await labelled(house, tmp_path)
+    for weights, status, said in (
+        ({"1": 0.6, "2": 0.5}, 400, "110 % together, and at most 100 %"),
+        ({"2": -1}, 400, "must be from 0 to 1"),
+        ({"7": 0.1}, 404, "version 7 is not found; loaded: 1, 2"),
+        ({"2": "10%"}, 400, "does not fit"),
+    ):
+        reply = await house.call("POST", "/control/models/digits/route", {"weights": weights})
+        assert (reply.status, said in reply.error) == (status, True), reply.error
+    assert (await house.call("GET", "/control/models/digits")).json[0]["weight"] == 1.0
+    ended = await house.call("POST", "/control/models/digits/route", {"weights": {}})
+    assert (ended.status, ended.json["unchanged"], ended.json["weights"]) == (200, True, {"1": 1.0})
+
+
+async def test_the_share_of_a_version_is_not_split(house: House, tmp_path: Path) -> None:
+    await labelled(house, tmp_path)
+    await house.call("POST", "/control/models/digits/route", {"weights": {"2": 0.5}})
+    terms = {"models": ["digits"], "label": "team", "version": 1, "show_token": True}
+    call = Driver(house.app, (await house.call("POST", "/control/shares", terms)).json["token"])
+    for sent in (body(), body(route="2")):
+        assert {(await call("POST", f"{DIGITS}/infer", sent)).json["model_version"] for _ in range(10)} == {"1"}
+
+
+async def test_headers_route_a_large_body_that_is_counted_first_too(house: House) -> None:
+    codec = RoutedHttpCodec(house.service.engine, Limits(), "digits", None, routing={"route": "2", "route_key": "ann"})
+    counted = codec.count(msgspec.json.encode(body(route_key="bob", a=1)), 0.0, None)
+    assert counted.decode()[0].parameters == {"route": "2", "route_key": "bob", "a": 1}

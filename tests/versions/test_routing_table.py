@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pytest
 
+from workbench.core.messages import InferRequest
 from workbench.core.model import ModelState
 from workbench.errors import ModelNotFound, Unavailable
 from workbench.versions.routing_table import RoutingTable
@@ -16,6 +17,10 @@ class Version:
     version: str
     state: ModelState = ModelState.READY
     name: str = "m"
+    got: list[InferRequest] = field(default_factory=list)
+
+    def submit(self, request: InferRequest, promise: object, /) -> None:
+        self.got.append(request)
 
 
 def test_a_request_goes_to_the_version_that_it_names_or_else_to_the_routed_one() -> None:

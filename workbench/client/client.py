@@ -409,6 +409,15 @@ class AsyncClient:
         answer = await self._json("POST", path, dict(labels), lasting=f"labelling versions of {name!r}")
         return dict(answer["labels"])
 
+    async def route(
+        self, name: str, weights: Mapping[str, float], *, by: str = "", wait: bool = False, force: bool = False
+    ) -> tuple[control.LoadAnswer, dict[str, float]]:
+        """Split the calls without a version by weight, or route all of them to one. Return the weights from then on."""
+        path = f"/control/models/{_model(name)}/route"
+        body = {"weights": dict(weights), "by": by, "wait": wait, "force": force}
+        answer = await self._json("POST", path, body, lasting=f"routing calls of {name!r}")
+        return control.decode_load(answer), dict(answer["weights"])
+
     async def versions(self, name: str) -> VersionOverview:
         """All versions of a model that are loaded or kept, and which served when. Raises ModelNotFound."""
         return control.decode_versions(await self._json("GET", f"/control/models/{_model(name)}/versions"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections.abc import Sequence
 
@@ -12,7 +13,7 @@ from workbench.client.client import AsyncClient
 from workbench.client.input_adapter import adapt, split
 from workbench.client.load_progress import LoadProgress
 from workbench.client.results import CallTimings, Prediction
-from workbench.core.messages import InferRequest, InferResponse
+from workbench.core.messages import InferRequest, InferResponse, Parameter
 from workbench.core.model import ModelStatus, Signature, check_model_name
 from workbench.core.tensor import Array
 from workbench.errors import ExecutionError, InvalidInput, NotFound, Unavailable
@@ -70,9 +71,13 @@ class Predictor:
                 if not kept or not await self._changed(key, status):
                     raise
                 continue
+            parts = list(split(adapted.inputs, adapted.rows, status.max_batch_size))
+            parameters: dict[str, Parameter] = {"timings": True}
+            if len(parts) > 1 and version is None and 0 < status.weight < 1:
+                parameters["route_key"] = secrets.token_hex(8)  # calls are split, and all of these go to one side
             requests = [
-                InferRequest(name, part, version=version, outputs=tuple(outputs), parameters={"timings": True})
-                for part in split(adapted.inputs, adapted.rows, status.max_batch_size)
+                InferRequest(name, part, version=version, outputs=tuple(outputs), parameters=parameters)
+                for part in parts
             ]
             began = time.perf_counter()
             try:

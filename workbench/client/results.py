@@ -246,6 +246,7 @@ class ModelTable(Rows[ModelStatus]):
                     "reason": status.reason,
                     "routed": status.routed,
                     "labels": status.version_labels,
+                    "weight": status.weight,
                     "device": status.device,
                     "max_batch_size": status.max_batch_size,
                     "batching": status.batching,
@@ -275,7 +276,8 @@ class ModelTable(Rows[ModelStatus]):
         state = f"{status.state}: {status.reason}" if status.reason else str(status.state)
         if status.circuit is not None and status.circuit.state is not CircuitState.CLOSED:
             state += f", circuit breaker {status.circuit.state}: {status.circuit.reason}"
-        version = ", ".join((status.version, *status.version_labels))
+        share = [f"{status.weight * 100:g} %"] if 0 < status.weight < 1 else []
+        version = ", ".join((status.version, *status.version_labels, *share))
         return [status.name, version, state, status.device or "-", status.batching or "-"]
 
 

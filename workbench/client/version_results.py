@@ -12,6 +12,7 @@ from workbench.client.formatting import counted, escape, html_table, millisecond
 from workbench.client.results import Rows
 from workbench.client.summary import Card
 from workbench.core.version_overview import VersionEntry, VersionOverview
+from workbench.errors import InvalidInput
 from workbench.protocols.control import LoadAnswer
 
 if TYPE_CHECKING:
@@ -62,6 +63,39 @@ def rollback_card(done: LoadAnswer) -> Card:
     return Card(title, {"took": milliseconds(done.seconds), "how": how})
 
 
+def weights_from(weights: object) -> dict[str, float]:
+    """Version -> part of the calls, of {"2": 0.1}, {"v2": "10%"}, or of a version that is to get all of them.
+
+    Raises InvalidInput.
+    """
+    if isinstance(weights, str | int):
+        return {str(weights): 1.0}
+    if not isinstance(weights, Mapping):
+        raise InvalidInput(f'route takes weights, as {{"2": 0.1}}, or a version, got {type(weights).__name__}')
+    return {str(version): _weight(str(version), weight) for version, weight in weights.items()}
+
+
+def _weight(version: str, weight: object) -> float:
+    try:
+        text = str(weight).strip()
+        found = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        found = -1.0
+    if not 0 <= found <= 1:
+        raise InvalidInput(f"the weight of {version[:40]} must be from 0 to 1, or like 10%, got {str(weight)[:40]!r}")
+    return found
+
+
+def route_card(done: LoadAnswer, weights: Mapping[str, float], by: str) -> Card:
+    """Which version gets which part of the calls."""
+    status = done.status
+    if len(weights) < 2:
+        before = f" instead of version {done.previous}" if done.previous not in (None, status.version) else ""
+        return Card(f"{status.name} version {status.version} gets all calls without a version{before}", {})
+    facts = {f"version {version}": f"{weight * 100:g} %" for version, weight in weights.items()}
+    return Card(f"{status.name}: calls without a version are split{f' by {by}' if by else ''}", facts)
+
+
 def labels_card(name: str, labels: Mapping[str, str]) -> Card:
     """Which version each label of a model points to."""
     return Card(
@@ -75,10 +109,12 @@ def _state(each: VersionEntry) -> str:
 
 def _calls(each: VersionEntry) -> str:
     """Which calls it gets."""
+    share = f"{each.weight * 100:g} % of those without a version"
     if each.routed:
         named = "".join(f", and that name {label}" for label in each.labels)
-        return f"all without a version{named}"
+        return f"{'all without a version' if each.weight == 1 else share}{named}"
     named = f"those that name {' or '.join((each.version, *each.labels))}" if each.loaded_at else ""
+    named = f"{share}, {named}" if each.weight else named
     return f"{named or '-'}{'; a rollback goes back to it' if each.before else ''}".removeprefix("-; ")
 
 

@@ -185,6 +185,8 @@ class ModelStatus:
     """True when requests that name no version come here."""
     version_labels: tuple[str, ...] = ()
     """Names that requests can call this version by: "stable", "canary" or others."""
+    weight: float = 0.0
+    """The part of the requests that name no version that comes here: 1 where it is routed and nothing is split."""
     max_batch_size: int = 0
     """The most rows of one batch, and of one request; 0: served unbatched, any shape that the signature takes."""
     batching: str = ""

@@ -28,6 +28,8 @@ class VersionEntry:
     """Why it Failed."""
     labels: tuple[str, ...] = ()
     """Names that requests can call it by."""
+    weight: float = 0.0
+    """The part of the calls without a version that it gets."""
 
 
 @dataclass(frozen=True, slots=True)

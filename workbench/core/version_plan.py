@@ -18,13 +18,17 @@ class VersionPlan:
     """Versions that were routed to before, the latest last; loaded or not."""
     labels: Mapping[str, str] = field(default_factory=dict)
     """Names that a request can call a version by, and the versions that they point to."""
+    spans: Mapping[str, tuple[tuple[int, int], ...]] = field(default_factory=dict)
+    """The places of the calls without a version (versions.traffic_split) that a version gets beside the routed one."""
+    by: str = ""
+    """The parameter of a request whose value sticks to one side of the split; empty: each call is split by itself."""
     highest: int = 0
     """The highest number of a version that was taken back or unloaded; a new one gets a higher one."""
 
     @property
     def pinned(self) -> frozenset[str]:
         """Versions that stay loaded whatever the policy says."""
-        return frozenset((*self.held, *self.labels.values()))
+        return frozenset((*self.held, *self.labels.values(), *self.spans))
 
     def labels_of(self, version: str) -> tuple[str, ...]:
         return tuple(sorted(label for label, each in self.labels.items() if each == version))

@@ -106,6 +106,7 @@ class Deployment:
         as soon as rows must not be split any more."""
         self.routed = False
         self._version_labels: tuple[str, ...] = ()
+        self._weight = 0.0
         self.fallback: Deployment | None = None
         """What answers calls without a version that are refused here since this model fails too often."""
         self.signature: Signature | None = None
@@ -529,10 +530,10 @@ class Deployment:
             if isinstance(session, Trimmable):
                 session.trim()
 
-    def place(self, routed: bool, labels: tuple[str, ...] = ()) -> None:
+    def place(self, routed: bool, labels: tuple[str, ...] = (), weight: float = 0.0) -> None:
         """Note which requests come here, for the status; the routing table does the routing."""
-        if (self.routed, self._version_labels) != (routed, labels):
-            self.routed, self._version_labels = routed, labels
+        if (self.routed, self._version_labels, self._weight) != (routed, labels, weight):
+            self.routed, self._version_labels, self._weight = routed, labels, weight
             self._observer.model_changed(self.status())
 
     def status(self) -> ModelStatus:
@@ -548,6 +549,7 @@ class Deployment:
             config=self.config,
             routed=self.routed,
             version_labels=self._version_labels,
+            weight=self._weight,
             max_batch_size=self.max_batch_size,
             batching=self._batching() + (f"; {self._sequences}" if self._sequences is not None else ""),
             batch_evidence=self._found.evidence if self.config.max_batch_size > 1 else BatchEvidence.NONE,

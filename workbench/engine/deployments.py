@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import random
 from collections.abc import Collection
 
 from workbench.core.model import ModelState, ModelStatus
@@ -10,6 +11,8 @@ from workbench.core.version_plan import VersionPlan
 from workbench.engine.pipeline_deployment import PipelineDeployment
 from workbench.engine.served import Served
 from workbench.versions.routing_table import RoutingTable
+from workbench.versions.split_router import Split
+from workbench.versions.traffic_split import SLOTS, weight_of
 
 Key = tuple[str, str]
 
@@ -131,7 +134,7 @@ class Deployments:
         self._publish()
         routed = self._routed.get(name)
         for each in self.of(name):
-            each.place(each is routed, plan.labels_of(each.version))
+            each.place(each is routed, plan.labels_of(each.version), _weight(plan, each, routed))
 
     def remove(self, deployment: Served) -> None:
         """It answers to nothing any more; it lives until it is buried."""
@@ -169,12 +172,32 @@ class Deployments:
         self._routed.clear()
         self._publish()
 
+    def _split(self, name: str, plan: VersionPlan) -> Split[Served] | None:
+        routed = self._routed.get(name)
+        weighted = {}
+        for version, spans in plan.spans.items():
+            target = self._serving.get((name, version))
+            # One that is being restored gets its calls once it is Ready; until then the routed one has them.
+            if target is not None and target.state is ModelState.READY:
+                weighted[version] = (target, spans)
+        if routed is None or not weighted:
+            return None
+        return Split(routed, weighted, plan.by, plan.labels, random.randrange(SLOTS))
+
     def _publish(self) -> None:
         failed = {key: status.reason for key, status in self._failed.items()}
         labels = {(name, label): each for name, plan in self._plans.items() for label, each in plan.labels.items()}
-        self.table = RoutingTable(self._serving.values(), self._routed, failed, labels)
+        splits = {name: split for name, plan in self._plans.items() if (split := self._split(name, plan)) is not None}
+        self.table = RoutingTable(self._serving.values(), self._routed, failed, labels, splits)
         if not self._cleared:
             self._inner = self.table
             for each in self._living:
                 if isinstance(each, PipelineDeployment):
                     each.members_changed()
+
+
+def _weight(plan: VersionPlan, deployment: Served, routed: Served | None) -> float:
+    """The part of the calls without a version that it gets."""
+    if deployment is not routed:
+        return weight_of(plan.spans.get(deployment.version, ()))
+    return 1.0 - weight_of(tuple(span for spans in plan.spans.values() for span in spans))

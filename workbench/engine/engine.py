@@ -129,7 +129,7 @@ class Engine:
         """As `infer`, for whoever has no task to await it in. What is wrong with the request itself is raised at once,
         and then it was not accepted; the promise, which may be kept before this returns, has the rest."""
         try:
-            deployment = self._deployments.table.choose(request.model, request.version)
+            deployment = self._deployments.table.target(request.model, request.version)
         except Unavailable:  # of a model that is known, so it is counted as others are
             known = self.status(request.model, request.version)
             self._observer.request_done(known.name, known.version, Outcome.REJECTED, None)

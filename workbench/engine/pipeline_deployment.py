@@ -91,6 +91,7 @@ class PipelineDeployment:
         self.state = ModelState.LOADING
         self.routed = False
         self._version_labels: tuple[str, ...] = ()
+        self._weight = 0.0
         self.signature: Signature | None = None
         self._pipeline: Pipeline | None = None
         self._own_epoch = secrets.token_hex(6)
@@ -278,10 +279,10 @@ class PipelineDeployment:
             self._sent = tuple(notes)
             self._observer.model_changed(self.status())
 
-    def place(self, routed: bool, labels: tuple[str, ...] = ()) -> None:
-        if (self.routed, self._version_labels) == (routed, labels):
+    def place(self, routed: bool, labels: tuple[str, ...] = (), weight: float = 0.0) -> None:
+        if (self.routed, self._version_labels, self._weight) == (routed, labels, weight):
             return
-        self.routed, self._version_labels = routed, labels
+        self.routed, self._version_labels, self._weight = routed, labels, weight
         self._observer.model_changed(self.status())
 
     def refuse(self) -> None:
@@ -375,6 +376,7 @@ class PipelineDeployment:
             config=self.config,
             routed=self.routed,
             version_labels=self._version_labels,
+            weight=self._weight,
             max_batch_size=self.max_batch_size,
             labels=shown_labels(self.labels),
             batching="each stage is batched by its own model",

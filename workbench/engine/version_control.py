@@ -12,12 +12,21 @@ from workbench.config import ModelConfig
 from workbench.core.model import DesiredModel, ModelState, check_model_name, check_model_version
 from workbench.core.threads import in_thread
 from workbench.core.version_plan import VersionPlan
-from workbench.engine.model_changes import LoadResult, ModelChanges, ended
+from workbench.engine.model_changes import LoadResult, ModelChanges, check_same_signature, ended
 from workbench.engine.served import Served
 from workbench.engine.sources import Found, ModelSource
-from workbench.errors import Conflict, InvalidInput, ModelError, ModelNotFound, StorageError
-from workbench.versions.labels import moved
-from workbench.versions.version_policy import policy_of, staying, taken_back, with_beside, with_held, without
+from workbench.errors import Conflict, InvalidInput, ModelError, ModelNotFound, StorageError, Unavailable, Unsupported
+from workbench.versions.labels import moved, version_meant
+from workbench.versions.traffic_split import checked_weights, spread
+from workbench.versions.version_policy import (
+    after_routing,
+    pinned_differently,
+    policy_of,
+    taken_back,
+    with_beside,
+    with_held,
+    without,
+)
 
 log = logging.getLogger("workbench.engine")
 
@@ -84,7 +93,8 @@ class VersionControl:
 
     async def rollback(self, name: str) -> LoadResult:
         """Route to the version that served before again, also where its inputs or outputs are others; a second call
-        goes back to the one before that. `live` of the result: it was still loaded.
+        goes back to the one before that. Where the calls are split, only the split ends. `live` of the result: it was
+        still loaded.
 
         Conflict where none served before, or its file is not kept any more; ModelNotFound, Unavailable.
         """
@@ -93,6 +103,10 @@ class VersionControl:
         async with changes.changing(check_model_name(name)):
             current = self._deployments.table.choose(name, None)
             plan = changes.plan(name)
+            if plan.spans:
+                after = self._pinned_differently(name, plan, replace(plan, spans={}, by=""))
+                await changes.change_plan(name, after)
+                return LoadResult(current.status(), False, current.version, changes.clock() - began, live=True)
             if not plan.before:
                 raise Conflict(
                     f"version {current.version} of model {name!r} is the first that serves since it was loaded, so "
@@ -149,13 +163,95 @@ class VersionControl:
             plan = changes.plan(name)
             ready = {each.version for each in loaded if each.state is ModelState.READY}
             after = replace(plan, labels=moved(plan.labels, labels, ready))
-            routed = self._deployments.routed(name)
-            if routed is not None:
-                others = (set(after.beside) | after.pinned | (set(plan.pinned) - after.pinned)) - {routed.version}
-                after = replace(after, beside=tuple(sorted(others, key=int)))
-                after = staying(after, routed.config.versions, routed.version)
-            await changes.change_plan(name, after)
+            await changes.change_plan(name, self._pinned_differently(name, plan, after))
             return dict(after.labels)
+
+    async def route(
+        self,
+        name: str,
+        weights: Mapping[str, float],
+        *,
+        by: str = "",
+        wait: bool = False,
+        force: bool = False,
+    ) -> LoadResult:
+        """Split the requests that name no version: each of these versions, or labels, gets its weight of them, and the
+        routed version the rest. One with all of them is routed to, as by `commit`; without weights nothing is split.
+
+        `by`: the value of this parameter of a request, or else its share, sticks to one side ("share": that alone).
+        `wait`: until a change of the model that is under way, as a load, has ended. Of the result `previous` is the
+        version that was routed before, `live` whether it still is.
+
+        Raises InvalidInput for weights that cannot be, ModelNotFound and Unavailable for a version that is not Ready,
+        Conflict for one with other inputs or outputs (unless `force`, to route to it), Unsupported for models with
+        state.
+        """
+        changes = self._changes
+        began = changes.clock()
+        check_model_name(name)
+        if not wait:
+            for version in weights:
+                self._ready_version(name, version)
+        async with changes.changing(name):
+            plan, current = changes.plan(name), self._deployments.routed(name)
+            asked = {self._ready_version(name, version).version: weight for version, weight in weights.items()}
+            if len(asked) != len(weights):
+                raise InvalidInput(f"a version of {', '.join(weights)} is named twice")
+            if current is None and list(asked.values()) != [1]:
+                raise Unavailable(
+                    f"no version of model {name!r} is routed to yet: route all calls to one of them first"
+                )
+            given = checked_weights(asked, current.version if current is not None else "")
+            if list(given.values()) == [1]:
+                deployment = self._deployments.member(name, next(iter(given)))
+                check_same_signature(current, deployment, force)
+                if current is not None:
+                    self._take_policy_of(current, deployment)
+                plan = after_routing(
+                    replace(plan, spans={}, by=""),
+                    deployment.config.versions,
+                    deployment.version,
+                    current.version if current is not None else None,
+                )
+                persist = not deployment.source.in_place
+                return await changes.take_in(deployment, began, persist=persist, plan=plan)
+            assert current is not None
+            for version in given:
+                self._check_side(current, self._deployments.member(name, version))
+            spans = spread(plan.spans, given)
+            after = replace(plan, spans=spans, by=by if spans else "")
+            await changes.change_plan(name, self._pinned_differently(name, plan, after))
+            return LoadResult(current.status(), plan == after, current.version, changes.clock() - began, live=True)
+
+    def _ready_version(self, name: str, version: str) -> Served:
+        deployment = self._deployments.member(name, self._deployments.meant(name, version_meant(version)))
+        if deployment.state is not ModelState.READY:
+            raise Unavailable(
+                f"version {deployment.version} of model {name!r} is {deployment.state.value}, not Ready, so no call "
+                "can be routed to it; wait=True (--wait) waits for it"
+            )
+        return deployment
+
+    def _check_side(self, routed: Served, new: Served) -> None:
+        """Whether `new` may get a part of the calls that `routed` gets."""
+        if routed.status().sequence_config is not None or new.status().sequence_config is not None:
+            raise Unsupported(
+                f"model {new.name!r} keeps state between requests, so its calls cannot be split: a sequence would lose "
+                "its state; route all of them"
+            )
+        assert routed.signature is not None and new.signature is not None
+        if difference := routed.signature.difference(new.signature):
+            raise Conflict(
+                f"version {new.version} of model {new.name!r} cannot take a part of the calls of version "
+                f"{routed.version}, since its inputs or outputs are others: {difference}; name it in the calls that "
+                "are for it"
+            )
+
+    def _pinned_differently(self, name: str, before: VersionPlan, after: VersionPlan) -> VersionPlan:
+        routed = self._deployments.routed(name)
+        if routed is None:
+            return after
+        return pinned_differently(before, after, routed.config.versions, routed.version)
 
     async def unload(self, name: str, version: str) -> None:
         """Drain and drop one version that is not routed to, and its labels; it goes on being remembered if it ever

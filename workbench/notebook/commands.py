@@ -115,6 +115,12 @@ VERBS: Mapping[str, Verb] = {
         Verb(
             "label", "have labels point to versions, canary=2; canary=none takes one away", ("NAME", "KEY=VALUE"), _KEEP
         ),
+        Verb(
+            "route",
+            "split the calls without a version: v2=10%; v2 alone gets all of them, v2=0 none",
+            ("NAME", "KEY=VALUE"),
+            {"--by": "PARAMETER", "--wait": "", "--force": "", **_KEEP},
+        ),
         Verb("rollback", "the version that served before serves again", ("NAME",), _KEEP),
         Verb("status", "the service: its state and why, where it is, what it uses"),
         Verb("restart", "restart the service in your version, after the requests in flight"),
@@ -183,6 +189,8 @@ FLAGS: Mapping[str, str] = {
     "--model": "the served model that the cell's preprocess, postprocess or both are put around",
     "--batch": "the function takes rows, and those of several requests may come in one call",
     "--force": "even where inputs or outputs change, on which callers may rely; of export: replace data beside it",
+    "--by": "calls with the same value of this request parameter, or of one share, stay on one side",
+    "--wait": "for a load of the model that is under way",
     "--bg": "in the background: a job at once, to be awaited, cancelled, or asked for its .result()",
     "-o": "keep what it gives back in this variable of the notebook",
     "--rotate": "replace the token while the service runs; no other one is valid from then on",

@@ -88,6 +88,7 @@ class InferMagics(Magics):
             "set": lambda command: self._connect().set(command.name, **pairs(command.rest)),
             "versions": lambda command: self._connect().versions(command.name),
             "label": lambda command: _labelled(self._connect(), command),
+            "route": lambda command: _routed(self._connect(), command),
             "rollback": lambda command: self._connect().rollback(command.name),
             "status": lambda command: attach().status(),
             "restart": lambda command: attach().restart(),
@@ -252,6 +253,14 @@ def _labelled(workbench: Workbench, command: Command) -> Card:
     return workbench.label(
         command.name, {each: None if version == "none" else version for each, version in asked.items()}
     )
+
+
+def _routed(workbench: Workbench, command: Command) -> Card:
+    flags = command.flags
+    alone = "=" not in command.rest
+    weights = command.rest.strip() if alone else pairs(command.rest, "route", "v2=10%")
+    options: dict[str, Any] = {"by": flags.get("--by", ""), "wait": "--wait" in flags, "force": "--force" in flags}
+    return workbench.route(command.name, weights, **options)
 
 
 def _token(workbench: Workbench, command: Command) -> Card:

@@ -95,6 +95,18 @@ def decode_labels(body: bytes) -> dict[str, str | None]:
     return labels
 
 
+class RouteRequest(msgspec.Struct, forbid_unknown_fields=True):
+    weights: dict[str, float]
+    """Version or label -> the part of the calls without a version that it gets, from 0 to 1."""
+    by: Annotated[str, msgspec.Meta(max_length=64)] = ""
+    wait: bool = False
+    force: bool = False
+
+
+def decode_route_request(body: bytes) -> RouteRequest:
+    return decode_body(body, RouteRequest)
+
+
 def decode_settings(body: bytes) -> Settings:
     """Decode setting -> value; the names are not checked yet."""
     return decode_body(body or b"{}", Settings)

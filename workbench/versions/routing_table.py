@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Generic, Protocol, TypeVar
+from typing import Generic
 
 from workbench.core.model import ModelState
 from workbench.errors import ModelNotFound, Unavailable, WorkbenchError
+from workbench.versions.split_router import Split, Target
 
 MOST_NAMED = 10
 """Models that an error names."""
@@ -15,19 +16,8 @@ MOST_NAMED = 10
 _NONE: Mapping[tuple[str, str], str] = MappingProxyType({})
 
 
-class Routable(Protocol):
-    """One version of one model, as far as routing knows it."""
-
-    name: str
-    version: str
-    state: ModelState
-
-
-Target = TypeVar("Target", bound=Routable)
-
-
 class RoutingTable(Generic[Target]):
-    """Immutable. `choose` is one look-up, so a swap is one assignment of another table."""
+    """Immutable. `target` is one look-up, so a swap is one assignment of another table."""
 
     def __init__(
         self,
@@ -35,9 +25,11 @@ class RoutingTable(Generic[Target]):
         routed: Mapping[str, Target] | None = None,
         failed: Mapping[tuple[str, str], str] = _NONE,
         labels: Mapping[tuple[str, str], str] = _NONE,
+        splits: Mapping[str, Split[Target]] | None = None,
     ) -> None:
         """`deployments` answer to their own version; `routed` says which one answers where none is named; `failed`
-        holds, by model and version, why it does not serve; `labels` holds versions by model and label."""
+        holds, by model and version, why it does not serve; `labels` holds versions by model and label; `splits` the
+        models whose calls without a version go to several."""
         table: dict[tuple[str, str | None], Target] = {(each.name, each.version): each for each in deployments}
         named = {(name, label): table.get((name, version)) for (name, label), version in labels.items()}
         table.update({key: target for key, target in named.items() if target is not None})
@@ -45,9 +37,24 @@ class RoutingTable(Generic[Target]):
         self._table = table
         self._failed = failed
         self._labels = labels
+        self._targets: Mapping[tuple[str, str | None], Target | Split[Target]] = table
+        if splits:
+            self._targets = {**table, **{(name, None): split for name, split in splits.items()}}
+
+    def target(self, name: str, version: str | None) -> Target | Split[Target]:
+        """What a request is handed to: the version that it names, or else the routed one, or the split that chooses.
+
+        Raises as `choose`.
+        """
+        try:
+            return self._targets[name, version]
+        except KeyError:
+            raise self._unknown(name[:128], version) from None
 
     def choose(self, name: str, version: str | None) -> Target:
-        """Raises ModelNotFound, or Unavailable for a model that is known but does not serve yet, or failed."""
+        """The version that is named, or else the one that is routed to, whatever is split.
+
+        Raises ModelNotFound, or Unavailable for a model that is known but does not serve yet, or failed."""
         try:
             return self._table[name, version]
         except KeyError:

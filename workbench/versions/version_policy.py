@@ -52,7 +52,9 @@ def after_routing(plan: VersionPlan, setting: str, new: str, current: str | None
     before = plan.before
     if current is not None and current != new:
         before = (*(each for each in plan.before if each not in (new, current)), current)[-MOST_BEFORE:]
-    plan = replace(plan, before=before, held=tuple(each for each in plan.held if each != new))
+    spans = {version: held for version, held in plan.spans.items() if version != new}
+    held = tuple(each for each in plan.held if each != new)
+    plan = replace(plan, before=before, held=held, spans=spans, by=plan.by if spans else "")
     others = {each for each in (*plan.beside, *plan.pinned, current) if each not in (None, new)}
     return staying(replace(plan, beside=tuple(sorted(filter(None, others), key=int))), setting, new)
 
@@ -60,10 +62,17 @@ def after_routing(plan: VersionPlan, setting: str, new: str, current: str | None
 def taken_back(plan: VersionPlan, setting: str, current: str) -> VersionPlan:
     """The plan once `current`, which is routed to, has given its place back to the one before."""
     back = plan.before[-1]
-    after = after_routing(replace(plan, before=plan.before[:-1]), setting, back, None)
+    after = after_routing(replace(plan, before=plan.before[:-1], spans={}, by=""), setting, back, None)
     others = tuple(sorted({*plan.beside, current} - {back}, key=int))
     after = replace(after, beside=others, highest=max(plan.highest, int(current)))
     return staying(after, setting, back)
+
+
+def pinned_differently(before: VersionPlan, after: VersionPlan, setting: str, routed: str | None) -> VersionPlan:
+    """`after`, which pins other versions than `before` did, with those that now stay loaded."""
+    others = {*before.beside, *after.pinned} - {routed}
+    plan = replace(after, beside=tuple(sorted(others, key=int)))
+    return plan if routed is None else staying(plan, setting, routed)
 
 
 def staying(plan: VersionPlan, setting: str, routed: str) -> VersionPlan:
@@ -78,7 +87,10 @@ def without(plan: VersionPlan, version: str) -> VersionPlan:
     beside = tuple(each for each in plan.beside if each != version)
     held = tuple(each for each in plan.held if each != version)
     labels = {label: each for label, each in plan.labels.items() if each != version}
-    return replace(plan, beside=beside, held=held, labels=labels, highest=max(plan.highest, int(version)))
+    spans = {each: places for each, places in plan.spans.items() if each != version}
+    by = plan.by if spans else ""
+    highest = max(plan.highest, int(version))
+    return replace(plan, beside=beside, held=held, labels=labels, spans=spans, by=by, highest=highest)
 
 
 def with_beside(plan: VersionPlan, version: str) -> VersionPlan:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Final, TypeAlias
 
 from workbench.config import Limits
@@ -104,3 +104,32 @@ class HttpCodec:
         lines, parts = encoded
         body = await compressed(parts, self.accept_encoding)
         return b"%bcontent-encoding: %b\r\n" % (lines, self.accept_encoding), (body,)
+
+
+ROUTING_HEADERS: Final = {b"x-route": "route", b"x-route-key": "route_key"}
+"""Headers that stand for parameters of a request: which version it asks for, and whose calls stay on one side."""
+
+
+def routing_parameters(headers: Mapping[bytes, bytes]) -> dict[str, str]:
+    """The parameters of routing that headers give."""
+    return {name: headers[header].decode("latin-1") for header, name in ROUTING_HEADERS.items() if header in headers}
+
+
+@dataclass(frozen=True, slots=True)
+class RoutedHttpCodec(HttpCodec):
+    """The same of a head with ROUTING_HEADERS; a class of its own, so that other requests do not pay for it."""
+
+    routing: Mapping[str, str] = field(default_factory=dict)
+    """The parameters that they give. Those of the body win."""
+
+    def count(self, body: bytes, now: float, shared: Shared | None) -> CountedRequest[AnswerFormat]:
+        counted = HttpCodec.count(self, body, now, shared)
+        return replace(counted, decode=lambda: self._routed(counted.decode()))
+
+    def decode(self, body: bytes, now: float, shared: Shared | None) -> tuple[InferRequest, AnswerFormat]:
+        return self._routed(HttpCodec.decode(self, body, now, shared))
+
+    def _routed(self, decoded: tuple[InferRequest, AnswerFormat]) -> tuple[InferRequest, AnswerFormat]:
+        request, answer = decoded
+        request.parameters = {**self.routing, **request.parameters}
+        return request, answer

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import io
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 from workbench.errors import NotFound, TooLarge
@@ -18,7 +19,7 @@ from workbench.server.compression import CODINGS
 from workbench.server.gate.auth import Caller
 from workbench.server.gate.scopes import Scope
 from workbench.server.http.h1_connection import H1Connection
-from workbench.server.http.infer_codec import HttpCodec
+from workbench.server.http.infer_codec import HttpCodec, RoutedHttpCodec, routing_parameters
 from workbench.server.http.message import BodyType, check_body_type, check_length, json_length
 from workbench.server.http.request_head import RequestHead
 from workbench.server.http.routing import Route
@@ -74,7 +75,8 @@ class InferRoute:
         model, version = split_path(head.path) or ("", None)
         most = inference.limits.max_body_bytes
         accepts = headers.get(b"accept-encoding", b"")
-        codec = HttpCodec(
+        routing = routing_parameters(headers)
+        codec = (partial(RoutedHttpCodec, routing=routing) if routing else HttpCodec)(
             inference.engine,
             inference.limits,
             model,

@@ -20,7 +20,7 @@ HISTORY = 50
 """The most actions that are told of one model."""
 
 _READ = 10_000
-_CHANGES = frozenset({"load", "commit", "unload", "rollback", "label"})
+_CHANGES = frozenset({"load", "commit", "unload", "rollback", "label", "route"})
 
 
 def routes(service: Service) -> list[Route]:
@@ -29,6 +29,7 @@ def routes(service: Service) -> list[Route]:
         Route("GET", "/control/models/{name}/versions", versions.overview),
         Route("POST", "/control/models/{name}/rollback", versions.rollback, action="rollback"),
         Route("POST", "/control/models/{name}/labels", versions.label, action="label"),
+        Route("POST", "/control/models/{name}/route", versions.route, action="route"),
     ]
 
 
@@ -51,6 +52,7 @@ class VersionRoutes:
                 each.loaded_at,
                 each.reason,
                 each.version_labels,
+                each.weight,
             )
             for each in self._engine.statuses(name)
             if each.state is not ModelState.GONE
@@ -77,6 +79,18 @@ class VersionRoutes:
         labels = await self._engine.versions.label(call.params["name"], asked)
         await self._service.persistence.tidy(self._engine)
         return Response(200, msgspec.json.encode({"labels": labels}))
+
+    async def route(self, call: Call) -> Response:
+        async with call.body(control.BODY_BYTES, self._service.bodies) as body:
+            asked = control.decode_route_request(body)
+        split = ", ".join(f"{version}={weight * 100:g}%" for version, weight in asked.weights.items()) or "no split"
+        call.noted.detail = f"{split}{f' by {asked.by}' if asked.by else ''}"
+        name = call.params["name"]
+        result = await self._engine.versions.route(name, asked.weights, by=asked.by, wait=asked.wait, force=asked.force)
+        await self._service.persistence.tidy(self._engine)
+        weights = {each.version: each.weight for each in self._engine.statuses(name) if each.weight}
+        told = control.encode_load(result.status, result.unchanged, result.previous, result.seconds, result.live)
+        return Response(200, msgspec.json.encode({**told, "weights": weights}))
 
     async def _history(self, name: str) -> list[AuditEntry]:
         try:

@@ -1,0 +1,100 @@
+"""Sends the calls of one model that name no version to several versions, by weight."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, Generic, Protocol, TypeVar
+
+from workbench.core.messages import InferRequest
+from workbench.core.model import ModelState
+from workbench.errors import CircuitOpen, InvalidInput
+from workbench.versions.traffic_split import SLOTS, STEP, Spans, slot_of
+
+SIDE: Final = "route"
+"""The parameter of a request that names the version, or a label of one, that it is to go to."""
+
+KEY: Final = "route_key"
+"""The parameter whose value always goes to the same side, whatever the split itself goes by."""
+
+BY_SHARE: Final = "share"
+"""Of `by`: by the share that a call comes with."""
+
+
+class Routable(Protocol):
+    """One version of one model, as far as routing knows it."""
+
+    name: str
+    version: str
+    state: ModelState
+
+    def submit(self, request: InferRequest, promise: Any, /) -> None: ...
+
+
+Target = TypeVar("Target", bound=Routable)
+
+
+class Split(Generic[Target]):
+    """Stands in the routing table where a model's routed version would. Belongs to the event loop."""
+
+    __slots__ = ("_at", "_by", "_routed", "_sides", "_spans")
+
+    def __init__(
+        self,
+        routed: Target,
+        weighted: Mapping[str, tuple[Target, Spans]],
+        by: str = "",
+        labels: Mapping[str, str] | None = None,
+        start: int = 0,
+    ) -> None:
+        """`weighted` holds the versions beside the routed one, and their places. `by`: a call's side is that of this
+        parameter's value, or of the share that it comes with; empty, or where it has neither: at random. `labels`
+        name versions, too. `start` is where the sequence of random places begins."""
+        self._routed = routed
+        self._spans = tuple((begin, end, target) for target, spans in weighted.values() for begin, end in spans)
+        sides = {routed.version: routed, **{version: target for version, (target, _) in weighted.items()}}
+        self._sides = {**sides, **{label: sides[each] for label, each in (labels or {}).items() if each in sides}}
+        self._by = by
+        self._at = start % SLOTS
+
+    def choose(self, key: str | None = None) -> Target:
+        """The version of a key, always the same one, or without a key of the next place."""
+        if key is None:
+            slot = self._at = (self._at + STEP) % SLOTS
+        else:
+            slot = slot_of(self._routed.name, key)
+        for begin, end, target in self._spans:
+            if begin <= slot < end:
+                return target
+        return self._routed
+
+    def side(self, named: object) -> Target:
+        """The version that a request asks for. InvalidInput for one that gets none of the calls."""
+        target = self._sides.get(str(named))
+        if target is None:
+            sides = ", ".join(sorted(self._sides))
+            raise InvalidInput(
+                f"the parameter {SIDE} asks for {str(named)[:40]!r}, and the calls of model {self._routed.name!r} go "
+                f"to {sides}"
+            )
+        return target
+
+    def submit(self, request: InferRequest, promise: Any, /) -> None:
+        """As the version that is chosen does it. Where its circuit breaker is open, the routed version answers."""
+        parameters = request.parameters
+        target = self.side(parameters[SIDE]) if SIDE in parameters else self.choose(self._key(request))
+        if SIDE in parameters or KEY in parameters:  # they change which version answers, and nothing of the answer
+            request.parameters = {name: value for name, value in parameters.items() if name not in (SIDE, KEY)}
+        try:
+            target.submit(request, promise)
+        except CircuitOpen:
+            if target is self._routed or SIDE in parameters:
+                raise
+            self._routed.submit(request, promise)
+
+    def _key(self, request: InferRequest) -> str | None:
+        parameters, by = request.parameters, self._by
+        key = parameters.get(KEY) if parameters else None
+        if by and key is None:
+            key = None if by == BY_SHARE else parameters.get(by)
+            key = request.caller or None if key is None else key
+        return None if key is None else str(key)
