@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,16 +34,20 @@ class Body:
 
 def drive(url: str, body: Body, connections: int, seconds: int, scratch: Path) -> Load:
     """One thread of wrk with so many connections; errors count answers that are not 200 and broken connections."""
+    payload = scratch / "body.bin"
+    payload.write_bytes(body.data)
+    script = f'local f = io.open("{payload}", "rb")\nwrk.body = f:read("*a")\nf:close()\n'
+    return drive_script(url, script, body.headers, connections, seconds, scratch)
+
+
+def drive_script(url: str, lua: str, headers: Mapping[str, str], connections: int, seconds: int, scratch: Path) -> Load:
+    """As `drive`, with what `lua` sends: it sets wrk.body, or makes each request in a function of that name."""
     wrk = shutil.which("wrk")
     if wrk is None:
         raise SystemExit("wrk is not installed; on Debian: apt-get install wrk")
-    payload = scratch / "body.bin"
-    payload.write_bytes(body.data)
     script = scratch / "post.lua"
-    headers = "\n".join(f'wrk.headers["{name}"] = "{value}"' for name, value in body.headers.items())
-    script.write_text(
-        f'wrk.method = "POST"\nlocal f = io.open("{payload}", "rb")\nwrk.body = f:read("*a")\nf:close()\n{headers}\n'
-    )
+    lines = "\n".join(f'wrk.headers["{name}"] = "{value}"' for name, value in headers.items())
+    script.write_text(f'wrk.method = "POST"\n{lines}\n{lua}')
     command = [wrk, "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", str(script), url]
     printed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=seconds + SLACK_S).stdout
     rate = re.search(r"Requests/sec:\s+([\d.]+)", printed)

@@ -95,6 +95,9 @@ class Flights:
         self._over(flight)
         owner, timings, now = self._owner, response.timings, self._owner.clock()
         owner.keep(flight.key[0], response, len(flight.waiting) - 1)
+        if len(flight.waiting) == 1:  # counted by the model, whether its caller has left or not
+            _tell(flight.waiting[0], response)
+            return
         formed_at = now - timings.batched_s - timings.ran_s - timings.split_s
         first, *joined = flight.waiting
         ends = [_tell(first, response)]
