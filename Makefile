@@ -12,7 +12,7 @@ INSTALLED_PANEL := $(VENV)/share/jupyter/labextensions/infer-workbench
 # What the side panel is built with lies in .venv.
 WITH_NODE := PATH="$(CURDIR)/$(BIN):$$PATH"
 
-.PHONY: help install panel lab check format test test-long browser nghttp2 wrk bench bench-peers model-table pictures lock clean
+.PHONY: help install panel lab check format test test-long browser nghttp2 redis wrk bench bench-peers model-table pictures lock clean
 .DEFAULT_GOAL := help
 
 help: ## what there is to make
@@ -55,13 +55,13 @@ format: panel ## format and mend what can be mended
 
 PYTEST := $(BIN)/python -m pytest $(PYTEST_OPTIONS)
 
-test: panel browser nghttp2 ## the tests that every change needs; GPU tests and long ones are left out by name
+test: panel browser nghttp2 redis ## the tests that every change needs; GPU tests and long ones are left out by name
 	cd labextension && $(WITH_NODE) jlpm test
 	@# Two processes share the most; what measures time or memory runs afterwards, alone.
 	$(PYTEST) -n 2 --dist loadfile -m 'not (gpu or long or serial)'; status=$$?; \
 	$(PYTEST) -m 'serial and not (gpu or long)' && exit $$status
 
-test-long: panel browser nghttp2 ## soaks, long fuzz, floods, and what installs environments of its own
+test-long: panel browser nghttp2 redis ## soaks, long fuzz, floods, and what installs environments of its own
 	$(PYTEST) -m 'long and not gpu'
 
 # $(call program,NAMES,PACKAGE,WHAT): one of NAMES is on the machine, or Debian's PACKAGE is installed where that is allowed.
@@ -74,6 +74,9 @@ browser: ## the machine's own Chromium, which the tests of the panel and the pic
 
 nghttp2: ## the machine's own clients of HTTP/2 (nghttp and h2load), which the tests of gRPC's port need
 	$(call program,h2load,nghttp2-client,nghttp (of nghttp2)$(COMMA) with which HTTP/2 is tested$(COMMA))
+
+redis: ## the machine's own Redis or Valkey, which the tests of the cache's second level need
+	$(call program,redis-server valkey-server,redis-server,a Redis server$(COMMA) with which the shared cache is tested$(COMMA))
 
 wrk: ## the load generator
 	$(call program,wrk,wrk,wrk$(COMMA) the load generator$(COMMA))

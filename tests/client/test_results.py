@@ -60,6 +60,7 @@ def test_timings_say_what_the_cache_answered() -> None:
     ran, hit, joined = Timings(ran_s=0.004), Timings(cache=CacheUse.HIT), Timings(0.004, cache=CacheUse.JOINED)
     assert "a kept answer" in str(CallTimings(0.001, (hit,)))
     assert "equal request that was under way" in str(CallTimings(0.001, (joined,)))
+    assert "several services share" in str(CallTimings(0.001, (Timings(cache=CacheUse.REMOTE),)))
     several = CallTimings(0.010, (ran, hit, joined))
     assert str(several).endswith("; 2 of them answered from the cache")
     assert [CallTimings(0.1, each).cache for each in ((ran,), (hit, hit), (hit, joined), ())] == ["", "hit", "", ""]

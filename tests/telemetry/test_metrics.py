@@ -97,11 +97,12 @@ def test_an_open_circuit_breaker_shows_in_the_prometheus_text() -> None:
 def test_a_result_cache_shows_in_the_prometheus_text() -> None:
     metrics = Metrics()
     for note in ("", "it did not pay"):
-        figures = CacheFigures(5, 2, 3, 4, 1, 6, 7000, 64_000_000, 0.25, note)
+        figures = CacheFigures(5, 2, 3, 4, 1, 6, 7000, 64_000_000, 0.25, remote=8, remote_note=note, note=note)
         metrics.watch(lambda figures=figures: [dataclasses.replace(ready(), cache=figures)])  # type: ignore[misc]
         found = samples(metrics)
-        asked = [found[f"infer_cache_requests_total|{result}"] for result in ("hit", "joined", "miss")]
-        assert asked == [5, 2, 3]
+        asked = [found[f"infer_cache_requests_total|{result}"] for result in ("hit", "remote", "joined", "miss")]
+        assert asked == [5, 8, 2, 3]
+        assert found["infer_cache_remote_resting"] == bool(note)
         assert [found[f"infer_cache_dropped_total|{reason}"] for reason in ("room", "age")] == [4, 1]
         assert (found["infer_cache_entries"], found["infer_cache_size_bytes"]) == (6, 7000)
         assert (found["infer_cache_saved_seconds_total"], found["infer_cache_resting"]) == (0.25, bool(note))

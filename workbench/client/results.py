@@ -74,6 +74,7 @@ def table_with_states(head: Sequence[str], rows: Sequence[Sequence[str]], states
 
 _FROM_CACHE: Mapping[str, str] = {
     CacheUse.HIT: "a kept answer, from the model's cache",
+    CacheUse.REMOTE: "a kept answer, from the cache that several services share",
     CacheUse.JOINED: "answered by the run of an equal request that was under way",
 }
 
@@ -91,8 +92,9 @@ class CallTimings:
 
     @property
     def cache(self) -> str:
-        """Where an answer of a model with a result cache came from: "hit" (it had been kept), "joined" (an equal
-        request was under way); empty where the model ran, and where only some of the requests were answered so."""
+        """Where an answer of a model with a result cache came from: "hit" (it had been kept), "remote" (where several
+        services keep them), "joined" (an equal request was under way); empty where the model ran, and where only some
+        of the requests were answered so."""
         uses = {timings.cache.value for timings in self.requests}
         return uses.pop() if len(uses) == 1 else ""
 

@@ -94,9 +94,11 @@ def _cache(cache: CacheFigures) -> str:
     if not cache.looked:
         return f"{kept}; no calls yet"
     saved = f"{cache.hit_rate:.1%} of {counted(cache.looked, 'call')} not run"
-    joined = f" ({cache.joined} joined an equal one under way)" if cache.joined else ""
+    parts = [f"{cache.joined} joined an equal one under way"] if cache.joined else []
+    parts += [f"{cache.remote} found in Redis"] if cache.remote else []
+    joined = f" ({', '.join(parts)})" if parts else ""
     spared = f"{milliseconds(cache.saved_s)} in the model saved"
-    return "; ".join(filter(None, [f"{saved}{joined}", spared, kept, cache.note]))
+    return "; ".join(filter(None, [f"{saved}{joined}", spared, kept, cache.remote_note, cache.note]))
 
 
 def port_card(opened: Mapping[str, object] | None) -> Card:

@@ -279,6 +279,10 @@ class ServerConfig:
         bool, Flag("--strict-readiness", "BOOL", "not ready while a model failed that was to be served (true)")
     ] = True
     """The service is not ready while a model that it was to serve at its start is Failed."""
+    cache_redis: str = ""
+    """URL of a Redis or Valkey where result caches of several services keep their answers; empty: each has its own."""
+    cache_secret_file: Path | None = None
+    """A secret that these services have in common, in a file that others cannot read."""
     log_format: Annotated[
         str, Choices(("text", "json")), Flag("--log-format", "", "of the lines on stderr and in the log file (text)")
     ] = "text"
@@ -341,6 +345,13 @@ class ServerConfig:
                 raise InvalidInput(f"{name}_cert and {name}_key must be given together")
         if self.grpc_tls_client_ca is not None and self.grpc_certificate is None:
             raise InvalidInput("grpc_tls_client_ca needs grpc_tls_cert or tls_cert")
+        if self.cache_secret_file is not None and not self.cache_redis:
+            raise InvalidInput("cache_secret_file is for cache_redis, which is not given")
+        if self.cache_redis and self.cache_secret_file is None:
+            raise InvalidInput(
+                "cache_redis needs cache_secret_file: a file, closed to others (chmod 600), with a secret that all "
+                "services have which share the answers"
+            )
         _ = self.owner_networks  # checked once, here
 
     @property

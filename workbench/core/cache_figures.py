@@ -26,14 +26,23 @@ class CacheFigures:
     limit_bytes: int = 0
     saved_s: float = 0.0
     """Seconds inside the runtime that `hits` and `joined` did not need."""
+    remote: int = 0
+    """Requests that were answered from what several services keep together; none of `hits`."""
+    remote_note: str = ""
+    """Why that is not asked at the moment, in one phrase; empty: it is, or there is none."""
     note: str = ""
     """Why it does not look at the moment, as one sentence; empty: it does."""
 
     @property
+    def asked(self) -> tuple[int, int, int, int]:
+        """Requests by what came: `hits`, `remote`, `joined`, `misses`."""
+        return self.hits, self.remote, self.joined, self.misses
+
+    @property
     def looked(self) -> int:
-        return self.hits + self.joined + self.misses
+        return sum(self.asked)
 
     @property
     def hit_rate(self) -> float:
         """The part of the requests that were looked for which was not run; 0 where there were none."""
-        return (self.hits + self.joined) / self.looked if self.looked else 0.0
+        return 1 - self.misses / self.looked if self.looked else 0.0

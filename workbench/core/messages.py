@@ -50,6 +50,8 @@ class CacheUse(StrEnum):
     """It had been kept: an equal request was run before."""
     JOINED = "joined"
     """An equal request was under way, and its run answered both."""
+    REMOTE = "remote"
+    """As HIT; it had been kept where several services keep answers together."""
 
 
 class Timings(msgspec.Struct):

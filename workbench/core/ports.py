@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
@@ -159,6 +159,33 @@ class Journal(Protocol):
     def unloaded(self, name: str, version: str | None = None) -> None:
         """Nothing is desired under this name any more; or this version is not, which is not the one that serves."""
         ...
+
+
+class SharedAnswers(Protocol):
+    """Keeps answers outside the process, where other services find them. Belongs to the event loop's thread.
+
+    It may lose, refuse or be late with anything: then nothing is found. No method raises or blocks.
+    """
+
+    secret: bytes
+    """64 bytes that all services have which share answers, and nobody else."""
+    round_trip_s: float
+    """What finding something takes; 0: not known yet."""
+
+    @property
+    def reason(self) -> str:
+        """Why it is not asked at the moment, in one phrase; empty: it is."""
+        ...
+
+    def ready(self) -> bool:
+        """False while there is no use in asking."""
+        ...
+
+    def get(self, key: bytes, done: Callable[[bytes | None], None]) -> None:
+        """Call `done` once, on a later turn of the loop, within 2 ms: with what was put under the key, or None."""
+        ...
+
+    def put(self, key: bytes, value: bytes, ttl_s: float) -> None: ...
 
 
 class Inference(Protocol):

@@ -18,7 +18,7 @@ from workbench.core.circuit import Circuit
 from workbench.core.description import Description, RunTimes
 from workbench.core.messages import InferRequest, InferResponse, Timings
 from workbench.core.model import ModelState, ModelStatus, Signature, shown_labels
-from workbench.core.ports import Observer, Outcome, Placed, Session, Trimmable
+from workbench.core.ports import Observer, Outcome, Placed, Session, SharedAnswers, Trimmable
 from workbench.core.run_marks import ModelKey, RunMark, RunMarks
 from workbench.core.threads import in_thread
 from workbench.engine.admission import Admission
@@ -37,6 +37,7 @@ from workbench.engine.model_loader import ModelLoader, Warm
 from workbench.engine.outcomes import outcome_of
 from workbench.engine.request_queue import Completion, PendingRequest
 from workbench.engine.result_cache.model_cache import CacheSettings, ResultCache, why_uncached
+from workbench.engine.result_cache.remote_answers import RemoteAnswers
 from workbench.engine.runners import RunnerLayout
 from workbench.engine.sequence_scheduler import SequenceScheduler
 from workbench.engine.sources import ModelSource
@@ -95,7 +96,9 @@ class Deployment:
         footprints: Footprints,
         limits: Limits,
         marks: RunMarks,
+        shared_answers: SharedAnswers | None = None,
     ) -> None:
+        """`shared_answers` are the second level of its result cache, where it has one."""
         self.name = name
         self.version = version
         self.source = source
@@ -133,6 +136,7 @@ class Deployment:
         self._breakers = CallerBreakers(_breaker_policy(config))
         self._sequences: SequenceScheduler | None = None
         self._cache: ResultCache | None = None
+        self._shared_answers = shared_answers
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waking = False
         self._lone_turns = 0
@@ -621,7 +625,15 @@ class Deployment:
         if self._cache is None:
             self._cache = ResultCache(self.name, self.version, self.submit, self._observer, self._clock)
         settings = CacheSettings(limit_bytes, config.cache_ttl, config.cache_scope == "shared")
-        self._cache.configure(settings, admission, self.epoch)
+        self._cache.configure(settings, admission, self.epoch, self._remote_answers())
+
+    def _remote_answers(self) -> RemoteAnswers | None:
+        if self._shared_answers is None or self.signature is None:
+            return None
+        # What another load of the same file answers too. Rows that were found not to be independent are not trusted.
+        batched = "batched" if self._found.batched else "alone"
+        load = (self.name, self.version, self.source.digest, self._device, batched)
+        return RemoteAnswers(self._shared_answers, self.signature.outputs, *load)
 
     @property
     def _found(self) -> WarmUp:

@@ -14,7 +14,7 @@ from workbench.config import MAX_MODEL_TENSORS, Limits, ModelConfig, model_confi
 from workbench.core.description import Description
 from workbench.core.messages import InferRequest, InferResponse
 from workbench.core.model import DesiredModel, ModelState, ModelStatus, check_model_name
-from workbench.core.ports import Journal, Observer, Outcome
+from workbench.core.ports import Journal, Observer, Outcome, SharedAnswers
 from workbench.core.provenance import Provenance
 from workbench.core.run_marks import ModelKey, RunMarks
 from workbench.core.threads import in_thread
@@ -83,10 +83,12 @@ class Engine:
         limits: Limits | None = None,
         why_no_code: str = "",
         marks: RunMarks | None = None,
+        shared_answers: SharedAnswers | None = None,
     ) -> None:
         """`limits` are those of requests that come from outside; a model that no request can call is told by them.
         `why_no_code`: the reason why no model that is code is run, whatever its load says; empty: there is none.
-        `marks` are where runs are noted for whoever finds this process dead."""
+        `marks` are where runs are noted for whoever finds this process dead. `shared_answers` are the second level of
+        the models' result caches."""
         self.clock = clock
         self._limits = limits or Limits()
         self._sources = Sources(store, repositories)
@@ -96,6 +98,7 @@ class Engine:
         self._arbiters = Arbiters()
         self._footprints = Footprints()
         self._marks = marks or RunMarks()
+        self._shared_answers = shared_answers
         self._changes = ModelChanges(
             self._sources,
             self._made,
@@ -558,6 +561,7 @@ class Engine:
                 footprints=self._footprints,
                 limits=self._limits,
                 marks=self._marks,
+                shared_answers=self._shared_answers,
             )
         return PipelineDeployment(
             name,

@@ -54,6 +54,7 @@ from workbench.server.process.startup import (
 from workbench.server.process.token_files import has_content, write_ready_file
 from workbench.server.process.worker_channel import RESTART, STOP, SupervisorChannel, WorkerReport
 from workbench.server.python_functions import why_no_functions
+from workbench.server.redis_answers import redis_answers
 from workbench.server.self_signed import ensure_self_signed, keep_self_signed
 from workbench.server.service import VERSION, Service, not_served
 from workbench.server.tls_context import CertificateFiles, ServerTls
@@ -155,6 +156,7 @@ async def _serve(
     repositories = [
         LocalRepository(folder, in_place=config.repository_in_place) for folder in config.model_repositories
     ]
+    shared_answers = redis_answers(config)
     engine = Engine(
         store,
         repositories=repositories,
@@ -164,6 +166,7 @@ async def _serve(
         limits=config.limits,
         why_no_code=why_no_functions(config),
         marks=RunMarks(link.place.marks if link is not None else None),
+        shared_answers=shared_answers,
     )
     metrics.watch(engine.statuses, engine.loop_time, lambda: store.space.use)
     url = url_of(config, listener.getsockname()[1])
@@ -225,6 +228,8 @@ async def _serve(
         log.info("draining")
         persistence.stop()
         await engine.close(config.drain_timeout_s)
+        if shared_answers is not None:
+            await shared_answers.close()
         server.stop(last=link is None or asked.end)
         await asyncio.gather(http, share_port.stop(), port.close(LINGER_S))
         pulse.cancel()

@@ -184,11 +184,12 @@ def _caches(state: State) -> Iterator[Family]:
     entries = gauge("infer_cache_entries", "Answers that are kept", *_VERSION)
     size = gauge("infer_cache_size_bytes", "Memory of the answers that are kept", *_VERSION)
     resting = gauge("infer_cache_resting", "1 while calls go past the cache because it did not pay", *_VERSION)
+    remote_resting = gauge("infer_cache_remote_resting", "1 while Redis is not asked or takes nothing", *_VERSION)
     saved = counter("infer_cache_saved_seconds_total", "Time inside the runtime that was not needed", *_VERSION)
     for status in state.statuses:
         if (cache := status.cache) is not None:
             key = (status.name, status.version)
-            for result, count in (("hit", cache.hits), ("joined", cache.joined), ("miss", cache.misses)):
+            for result, count in zip(("hit", "remote", "joined", "miss"), cache.asked, strict=True):
                 requests.add((*key, result), count)
             dropped.add((*key, "room"), cache.evicted)
             dropped.add((*key, "age"), cache.expired)
@@ -196,7 +197,8 @@ def _caches(state: State) -> Iterator[Family]:
             size.add(key, cache.size_bytes)
             resting.add(key, int(bool(cache.note)))
             saved.add(key, cache.saved_s)
-    yield from (requests, dropped, entries, size, resting, saved)
+            remote_resting.add(key, int(bool(cache.remote_note)))
+    yield from (requests, dropped, entries, size, resting, remote_resting, saved)
 
 
 def _sequences(state: State) -> Iterator[Family]:

@@ -33,8 +33,8 @@ class FlightOwner(Protocol):
         """Have the model answer it. Counts its end. Raises what `Deployment.submit` does, which counts that too."""
         ...
 
-    def keep(self, key: bytes, response: InferResponse, joined: int) -> None:
-        """Take the answer of a flight that so many others had joined."""
+    def keep(self, flight: Flight, response: InferResponse) -> None:
+        """Take the answer that the model gave."""
         ...
 
     def count(self, outcome: Outcome) -> None:
@@ -61,6 +61,8 @@ class Flights:
     def __init__(self, owner: FlightOwner) -> None:
         self._owner = owner
         self._under_way: dict[FlightKey, Flight] = {}
+        self._looked_for: dict[Flight, None] = {}
+        """Those that are not run yet, since their answer may be found elsewhere."""
 
     def __len__(self) -> int:
         return len(self._under_way)
@@ -76,6 +78,39 @@ class Flights:
     def start(self, key: bytes, request: InferRequest, promise: Completion, now: float) -> None:
         """Run it; others may join from now on. Raises what the model's `submit` raises, and then there is no flight."""
         self._start(key, [Waiter(request, promise, now)])
+
+    def look(self, key: bytes, request: InferRequest, promise: Completion, now: float) -> Flight:
+        """As `start`, but it is run only when `found` says that there is no answer."""
+        flight = Flight(self, (key, request.priority), [Waiter(request, promise, now)])
+        self._under_way[flight.key] = flight
+        self._looked_for[flight] = None
+        return flight
+
+    def found(self, flight: Flight, response: InferResponse | None) -> None:
+        """A flight that was looked for has this answer; None: it is to be run."""
+        if flight not in self._looked_for:
+            return  # it is run already
+        del self._looked_for[flight]
+        if response is not None:
+            self._over(flight)
+            self._count(self._hand_out(flight, response), None)
+        elif flight.left():
+            self._over(flight)
+            self._count([_tell(each, Cancelled("the caller left")) for each in flight.waiting], None)
+        else:
+            self._run(flight)
+
+    def run_all(self) -> None:
+        """Wait for no answer from elsewhere any more."""
+        for flight in list(self._looked_for):
+            del self._looked_for[flight]
+            self._run(flight)
+
+    def _run(self, flight: Flight) -> None:
+        try:
+            self._owner.run(_for_all(flight.waiting[0].request, flight), flight)
+        except WorkbenchError as error:
+            self.failed(flight, error)
 
     def _start(self, key: bytes, waiting: list[Waiter]) -> None:
         request = waiting[0].request
@@ -93,11 +128,14 @@ class Flights:
 
     def answered(self, flight: Flight, response: InferResponse) -> None:
         self._over(flight)
-        owner, timings, now = self._owner, response.timings, self._owner.clock()
-        owner.keep(flight.key[0], response, len(flight.waiting) - 1)
+        self._owner.keep(flight, response)
         if len(flight.waiting) == 1:  # counted by the model, whether its caller has left or not
             _tell(flight.waiting[0], response)
-            return
+        else:
+            self._count(self._hand_out(flight, response), Outcome.OK)
+
+    def _hand_out(self, flight: Flight, response: InferResponse) -> list[Outcome]:
+        timings, now = response.timings, self._owner.clock()
         formed_at = now - timings.batched_s - timings.ran_s - timings.split_s
         first, *joined = flight.waiting
         ends = [_tell(first, response)]
@@ -108,7 +146,7 @@ class Flights:
                 ends.append(_tell(each, error))
             else:
                 ends.append(_tell(each, _joined(response, each, now)))
-        self._count(ends, Outcome.OK)
+        return ends
 
     def failed(self, flight: Flight, error: WorkbenchError) -> None:
         self._over(flight)
@@ -127,11 +165,11 @@ class Flights:
         except WorkbenchError as refused:
             self._count([_tell(each, refused) for each in again], outcome_of(refused))
 
-    def _count(self, ends: list[Outcome], counted: Outcome) -> None:
-        """Count how the requests of a flight ended, of which the model itself has counted one as `counted`."""
+    def _count(self, ends: list[Outcome], counted: Outcome | None) -> None:
+        """Count how the requests of a flight ended, of which the model itself has counted one as `counted`, if any."""
         if counted in ends:
             ends.remove(counted)
-        else:
+        elif counted is not None:
             ends.pop()
         for each in ends:
             self._owner.count(each)

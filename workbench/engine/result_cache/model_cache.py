@@ -15,10 +15,11 @@ from typing import Final
 from workbench.core.cache_figures import CacheFigures
 from workbench.core.messages import CacheUse, InferRequest, InferResponse, Timings
 from workbench.core.ports import Observer, Outcome
-from workbench.engine.admission import Admission
+from workbench.engine.admission import Admission, Admitted
 from workbench.engine.request_queue import Completion
 from workbench.engine.result_cache.cache_worth import CALLS_JUDGED, CacheWorth
 from workbench.engine.result_cache.flight import Flight, Flights
+from workbench.engine.result_cache.remote_answers import Found, RemoteAnswers
 from workbench.engine.result_cache.request_key import SECRET_BYTES, RequestKeys
 from workbench.engine.result_cache.result_store import KeptAnswer, ResultStore
 from workbench.errors import WorkbenchError
@@ -76,15 +77,20 @@ class ResultCache:
         self._store = ResultStore(0, 0.0)
         self._flights = Flights(self)
         self._worth = CacheWorth()
-        self._hits = self._joined = self._misses = 0
+        self._remote: RemoteAnswers | None = None
+        self._hits = self._joined = self._misses = self._found_remote = 0
         self._saved_s = 0.0
 
-    def configure(self, settings: CacheSettings, admission: Admission, epoch: str) -> None:
-        """Keep what is kept, unless another `epoch` says that the model answers otherwise than before."""
+    def configure(
+        self, settings: CacheSettings, admission: Admission, epoch: str, remote: RemoteAnswers | None = None
+    ) -> None:
+        """Keep what is kept, unless another `epoch` says that the model answers otherwise than before. `remote` is
+        the second level."""
         if epoch != self._epoch:
             self._epoch = epoch
             self._keys = RequestKeys(self._secret, self._name, self._version, epoch)
             self._store.clear()
+            self._remote = remote
         if settings != self._settings:
             self._settings = settings
             self._store.configure(settings.limit_bytes, settings.ttl_s, self.clock())
@@ -107,7 +113,7 @@ class ResultCache:
             admitted = self._admission.admit(request)
         except WorkbenchError:
             return False  # whoever takes it then says what is wrong with it
-        key = self._keys.key(request, admitted.outputs, None if self._settings.shared else request.caller)
+        key = self._keys.key(request, admitted.outputs, self._scope(request))
         if key is None:
             return False
         kept = self._store.get(key, now)
@@ -119,10 +125,42 @@ class ResultCache:
         elif self._flights.join(key, request, promise, now):
             self._judge(True)
         else:
-            self._judge(False)
-            self._flights.start(key, request, promise, now)
-            self._misses += 1
+            remote = self._remote
+            if remote is None or not remote.pays or not remote.shared.ready():
+                self._judge(False)
+                self._flights.start(key, request, promise, now)
+                self._misses += 1
+            else:
+                flight = self._flights.look(key, request, promise, now)
+                self._look(remote, flight, admitted)
         return True
+
+    def _look(self, remote: RemoteAnswers, flight: Flight, admitted: Admitted) -> None:
+        request, began = flight.waiting[0].request, self.clock()
+        key = remote.key(request, admitted.outputs, self._scope(request))
+        assert key is not None  # as its other key was not
+
+        def done(found: Found | None) -> None:
+            self._judge(found is not None)
+            if found is None:
+                self._misses += 1
+                self._flights.found(flight, None)
+                return
+            outputs, cost_s = found
+            self._found_remote += 1
+            self._saved_s += cost_s
+            now = self.clock()
+            timings = Timings(now - began, rows=admitted.rows, cache=CacheUse.REMOTE)
+            if self._epoch:
+                self._store.put(flight.key[0], outputs, cost_s, now)
+            self._flights.found(
+                flight, InferResponse(self._name, self._version, outputs, request.id, timings, self._epoch)
+            )
+
+        remote.get(key, admitted.outputs, done)
+
+    def _scope(self, request: InferRequest) -> str | None:
+        return None if self._settings.shared else request.caller
 
     def _answer(self, request: InferRequest, promise: Completion, kept: KeptAnswer, rows: int) -> None:
         if promise.done():
@@ -158,23 +196,36 @@ class ResultCache:
             self._store.size_bytes,
             self._store.limit_bytes,
             self._saved_s,
-            self._note(),
+            remote=self._found_remote,
+            remote_note=self._remote.shared.reason if self._remote is not None else "",
+            note=self._note(),
         )
 
     def close(self) -> None:
-        """Drop what is kept, and keep nothing more; flights under way end as they would have."""
+        """Drop what is kept, and keep nothing more; flights under way end as they would have. The model must still
+        take requests: those that are looked for elsewhere are run now."""
         self._epoch = ""
         self._store.clear()
+        self._flights.run_all()
 
     # Implements flight.FlightOwner
 
-    def keep(self, key: bytes, response: InferResponse, joined: int) -> None:
-        timings = response.timings
+    def keep(self, flight: Flight, response: InferResponse) -> None:
+        timings, joined = response.timings, len(flight.waiting) - 1
         cost_s = timings.ran_s * timings.rows / max(1, timings.batch_size)
         self._joined += joined
         self._saved_s += joined * cost_s
-        if response.epoch == self._epoch:  # else another version stood in, or answers differ from now on
-            self._store.put(key, response.outputs, cost_s, self.clock())
+        if response.epoch != self._epoch:  # another version stood in, or answers differ from now on
+            return
+        self._store.put(flight.key[0], response.outputs, cost_s, self.clock())
+        remote = self._remote
+        if remote is not None:
+            remote.ran(timings.ran_s)
+            if remote.pays and remote.shared.ready():
+                request = flight.waiting[0].request
+                key = remote.key(request, tuple(response.outputs), self._scope(request))
+                assert key is not None
+                remote.put(key, response.outputs, cost_s, self._settings.ttl_s)
 
     def count(self, outcome: Outcome) -> None:
         self._observer.request_done(self._name, self._version, outcome, None)
