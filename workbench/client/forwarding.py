@@ -59,7 +59,7 @@ class Forwarder:
 
     @asynccontextmanager
     async def answer(
-        self, method: str, path: str, headers: Mapping[str, str], body: AsyncIterator[bytes] | None
+        self, method: str, path: str, headers: Mapping[str, str], body: AsyncIterator[bytes] | bytes | None
     ) -> AsyncIterator[ForwardedAnswer]:
         """Send a request. The answer may come before the body was read; leaving the context ends what is under way.
 

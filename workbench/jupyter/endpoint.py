@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
 from workbench.client.forwarding import Forwarder
-from workbench.errors import NotFound, QueueFull, Unavailable
+from workbench.errors import DeadlineExceeded, NotFound, QueueFull, Unavailable
 from workbench.live.watch import Watch, answered
 from workbench.rendezvous.service_record import ServiceRecord
 from workbench.share.share_token import digest_of
@@ -23,6 +23,9 @@ CLOSED_S: Final = 0.25
 
 STRANGERS: Final = 8
 """Requests under way without a token, or with one that the service has not taken yet."""
+
+STRANGER_S: Final = 1.0
+"""Seconds after which such a request makes room for the next one."""
 
 MAX_TOKENS: Final = 1024
 """Tokens that are remembered as taken by the service, by their digests."""
@@ -59,8 +62,9 @@ class SharedEndpoint:
         self._forwarder: Forwarder | None = None
         self._taken: set[bytes] = set()
         """Digests of tokens that the service has taken."""
-        self._under_way = 0
-        self._strangers = 0
+        self._known: dict[asyncio.Timeout, float] = {}
+        self._strangers: dict[asyncio.Timeout, float] = {}
+        """What is under way: its time, and when it began. The oldest is first."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def service(self) -> Forwarder:
@@ -80,31 +84,46 @@ class SharedEndpoint:
             raise NotFound("nothing is shared here; ask whoever sent the link whether the share still holds")
         return await self._forwarder_of(record)
 
-    @contextmanager
-    def turn(self, token: str) -> Iterator[None]:
-        """Count one request as under way. Raises QueueFull over the limit.
+    @asynccontextmanager
+    async def turn(self, token: str) -> AsyncIterator[None]:
+        """Count one request as under way, and end it after its time. Raises QueueFull over the limit, DeadlineExceeded.
 
-        Who was not taken by the service yet has few places of their own, so strangers cannot take those of shares.
+        Who was not taken by the service yet has few places of their own, so strangers cannot take those of shares. Nor
+        can they keep these: where all are taken, the oldest request that has lasted is ended with QueueFull.
         """
         if token and digest_of(token.encode()) in self._taken:
-            if self._under_way >= self.limits.requests:
+            places = self._known
+            if len(places) >= self.limits.requests:
                 raise QueueFull(
-                    f"{self._under_way} requests are under way through this Jupyter server, as many as there may be; "
+                    f"{len(places)} requests are under way through this Jupyter server, as many as there may be; "
                     "try again later"
                 )
-            self._under_way += 1
-            try:
-                yield
-            finally:
-                self._under_way -= 1
-            return
-        if self._strangers >= STRANGERS:
-            raise QueueFull("too many first requests are under way through this Jupyter server; try again later")
-        self._strangers += 1
+        else:
+            places = self._strangers
+            if len(places) >= STRANGERS and not self._made_room():
+                raise QueueFull("too many first requests are under way through this Jupyter server; try again later")
+        time = asyncio.timeout(self.limits.time_s)
         try:
-            yield
+            async with time:
+                places[time] = self._clock()
+                yield
+        except TimeoutError:
+            if time not in places:
+                raise QueueFull(
+                    "this first request took long, and others wait for its place at this Jupyter server; "
+                    "try again later"
+                ) from None
+            raise DeadlineExceeded(f"this took longer than {self.limits.time_s:g} s") from None
         finally:
-            self._strangers -= 1
+            places.pop(time, None)
+
+    def _made_room(self) -> bool:
+        oldest, began = next(iter(self._strangers.items()))
+        if self._clock() - began < STRANGER_S or oldest.expired():
+            return False
+        del self._strangers[oldest]
+        oldest.reschedule(0.0)
+        return True
 
     def judged(self, token: str, taken: bool) -> None:
         """Remember whether the service has taken a token."""

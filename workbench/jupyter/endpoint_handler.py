@@ -76,6 +76,10 @@ LATE_BYTES: Final = 16 * 1024 * 1024
 LATE_S: Final = 2.0
 """How much of a body, and for how long, is read and thrown away once its answer is known."""
 
+CLAIM_BYTES: Final = 1024
+CLAIM_S: Final = 10.0
+"""How large the body of who has no token may be, and how long it may take."""
+
 _TOKEN: Final = re.compile(rf"bearer +({PREFIX}[A-Za-z0-9_\-]{{20,100}}) *", re.IGNORECASE)
 
 
@@ -107,6 +111,19 @@ class BodyPipe:
     async def pieces(self) -> AsyncIterator[bytes]:
         while piece := await self._pieces.get():
             yield piece
+
+    async def whole(self) -> bytes:
+        """All of a small body. Raises TooLarge, DeadlineExceeded."""
+        found = b""
+        try:
+            async with asyncio.timeout(CLAIM_S):
+                async for piece in self.pieces():
+                    found += piece
+                    if len(found) > CLAIM_BYTES:
+                        raise TooLarge(f"without a token a body may have {CLAIM_BYTES} bytes, got more")
+        except TimeoutError:
+            raise DeadlineExceeded(f"the body did not come whole within {CLAIM_S:g} s") from None
+        return found
 
     def drop(self) -> None:
         """Throw away what still comes."""
@@ -271,21 +288,26 @@ class EndpointHandler(web.RequestHandler):
     # The answer
 
     async def _forward(self, forwarder: Forwarder, path: str, token: str) -> None:
-        body = self._piped()
-        asked = forwarder.answer(self.request.method or "", path, self._headers_for(token, body is not None), body)
+        method = self.request.method or ""
+        body: AsyncIterator[bytes] | bytes | None = self._piped()
         try:
-            with self._endpoint.turn(token):
-                async with asyncio.timeout(self._endpoint.limits.time_s), asked as answer:
-                    if token:
-                        self._endpoint.judged(token, answer.status != 401)
-                    if not await self._body.dropped():
-                        self.set_header("Connection", "close")
-                    await self._send_back(answer)
-        except (WorkbenchError, TimeoutError) as error:
+            if body is not None and not token:  # else callers that send half of a body would have all places
+                body = await self._body.whole()
+            asked = forwarder.answer(method, path, self._headers_for(token, body is not None), body)
+            async with self._endpoint.turn(token), asked as answer:
+                if token:
+                    self._endpoint.judged(token, answer.status != 401)
+                    if answer.status == 401:  # its place is free before the rest of its body has come
+                        raise Unauthenticated(
+                            "the token that was sent is of no share that holds: it was revoked, has expired, or is "
+                            "wrong; ask whoever shared the model"
+                        )
+                if not await self._body.dropped():
+                    self.set_header("Connection", "close")
+                await self._send_back(answer)
+        except WorkbenchError as error:
             if isinstance(error, Unavailable):
                 self._endpoint.lost()
-            if isinstance(error, TimeoutError):
-                error = DeadlineExceeded(f"this took longer than {self._endpoint.limits.time_s:g} s")
             if self._headers_written or self._finished:
                 self._break_off()
             else:
