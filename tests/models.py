@@ -357,15 +357,12 @@ def complex_output() -> ModelProto:
 
 def nested(depth: int) -> bytes:
     """A serialised model whose If branches lie `depth` deep; made as bytes, since protobuf refuses to build it."""
-    graph = b""
-    for _ in range(depth):
-        # GraphProto.node=1 { NodeProto.attribute=5 { AttributeProto.g=6 { graph } } }
-        graph = _field(1, _field(5, _field(6, graph)))
-    return b"\x08\x09" + _field(7, graph)
-
-
-def _field(number: int, content: bytes) -> bytes:
-    return bytes([number << 3 | 2]) + _varint(len(content)) + content
+    # GraphProto.node=1 { NodeProto.attribute=5 { AttributeProto.g=6 { graph } } }, from the innermost outwards.
+    heads, size = list[bytes](), 0
+    for number in (*(6, 5, 1) * depth, 7):
+        heads.append(bytes([number << 3 | 2]) + _varint(size))
+        size += len(heads[-1])
+    return b"\x08\x09" + b"".join(reversed(heads))
 
 
 def _varint(number: int) -> bytes:

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-os.environ.setdefault("KERAS_BACKEND", "torch")
-
-import keras  # the backend is chosen before
-from keras import layers
-
 from workbench.core.tensor import Array
 
 Made = tuple[Any, Any]
+
+os.environ.setdefault("KERAS_BACKEND", "torch")
+
+
+class _Later:
+    """A module that is imported when it is used: Keras takes seconds, in each process that collects the tests."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):  # pytest looks whether it is a fixture
+            raise AttributeError(name)
+        return getattr(importlib.import_module(self._name), name)
+
+
+keras: Any = _Later("keras")
+layers: Any = _Later("keras.layers")
 
 
 def _numbers(*shape: int) -> Array:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import resource
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -69,12 +70,12 @@ class Flood(NamedTuple):
     """The error that the connection ends with, or None where it goes on."""
     first: Sequence[Frame]
     """Sent once."""
-    then: Sequence[Frame]
-    """The flood."""
+    then: Callable[[], Iterable[Frame]]
+    """Makes the flood; it would be half a million frames in each process that collects the tests."""
 
 
-def many(*frames: Frame, times: int = 20_000) -> list[Frame]:
-    return [*frames] * times
+def many(*frames: Frame, times: int = 20_000) -> Callable[[], Iterable[Frame]]:
+    return lambda: [*frames] * times
 
 
 def ranked(n: int) -> Frame:
@@ -85,21 +86,23 @@ def ranked(n: int) -> Frame:
 WINDOWS = [(INITIAL_WINDOW_SIZE, n) for n in range(2_500)]
 
 FLOODS = [
-    Flood("rapid reset", CALM, [], [f for n in ODD for f in (headers(n, CALL), reset(n))]),
+    Flood("rapid reset", CALM, [], lambda: (f for n in ODD for f in (headers(n, CALL), reset(n)))),
     Flood(
         "rapid reset of watchers",
         CALM,
         [],
-        [f for n in ODD for f in (headers(n, WATCHING), data(n, EMPTY, end=True), reset(n))],
+        lambda: (f for n in ODD for f in (headers(n, WATCHING), data(n, EMPTY, end=True), reset(n))),
     ),
-    Flood("headers with priorities", CALM, [], [f for n in ODD for f in (ranked(n), reset(n))]),
+    Flood("headers with priorities", CALM, [], lambda: (f for n in ODD for f in (ranked(n), reset(n)))),
     # Here the server is made to reset the streams.
-    Flood("windows of nothing", CALM, [], [f for n in ODD for f in (headers(n, CALL), window_update(n, 0))]),
-    Flood("windows too large", CALM, [], [f for n in ODD for f in (headers(n, CALL), window_update(n, LARGEST))]),
-    Flood("malformed calls", CALM, [], [headers(n, CALL + literal(b"X", b"1")) for n in ODD]),
-    Flood("calls that are no gRPC", CALM, [], [headers(n, plain(head(LIVE)[:5])) for n in ODD]),
+    Flood("windows of nothing", CALM, [], lambda: (f for n in ODD for f in (headers(n, CALL), window_update(n, 0)))),
+    Flood(
+        "windows too large", CALM, [], lambda: (f for n in ODD for f in (headers(n, CALL), window_update(n, LARGEST)))
+    ),
+    Flood("malformed calls", CALM, [], lambda: (headers(n, CALL + literal(b"X", b"1")) for n in ODD)),
+    Flood("calls that are no gRPC", CALM, [], lambda: (headers(n, plain(head(LIVE)[:5])) for n in ODD)),
     Flood("data after the end", CALM, [headers(1, CALL), data(1, EMPTY, end=True)], many(data(1, b"1"))),
-    Flood("calls beyond the maximum", CALM, [], [headers(n, CALL) for n in ODD]),
+    Flood("calls beyond the maximum", CALM, [], lambda: (headers(n, CALL) for n in ODD)),
     Flood("pings", CALM, [], many(ping())),
     Flood("pongs", CALM, [], many(ping(flags=1))),
     Flood("settings", CALM, [], many(settings({INITIAL_WINDOW_SIZE: 1}), settings({INITIAL_WINDOW_SIZE: 9}))),
@@ -112,7 +115,7 @@ FLOODS = [
     ),
     Flood("empty data", CALM, [headers(1, CALL)], many(data(1))),
     Flood("data of padding", CALM, [headers(1, CALL)], many(Frame(0, 8, 1, b"\0"))),
-    Flood("priorities", CALM, [], [Frame(PRIORITY, 0, n, bytes(5)) for n in ODD]),
+    Flood("priorities", CALM, [], lambda: (Frame(PRIORITY, 0, n, bytes(5)) for n in ODD)),
     Flood("windows", CALM, [], many(window_update(0, 1))),
     Flood("windows of a stream", CALM, [headers(1, CALL)], many(window_update(1, 1))),
     Flood("windows of streams that are over", CALM, [headers(1, CALL), reset(1)], many(window_update(1, 1))),
@@ -142,7 +145,7 @@ def test_a_flood_ends_the_connection_or_costs_little(flood: Flood) -> None:
     server = Server(Echo)
     server.send(b"".join(each.encoded() for each in flood.first))
     server.told()
-    for each in flood.then:
+    for each in flood.then():
         server.send(each.encoded())
         if server.closed:
             break
@@ -157,9 +160,9 @@ OVER_A_SOCKET = [
         "rapid reset of whole calls",
         CALM,
         [],
-        [f for n in ODD for f in (headers(n, CALL), data(n, EMPTY, end=True), reset(n))],
+        lambda: (f for n in ODD for f in (headers(n, CALL), data(n, EMPTY, end=True), reset(n))),
     ),
-    Flood("refused calls", CALM, [], [headers(n, plain(head(INFER))) for n in ODD]),
+    Flood("refused calls", CALM, [], lambda: (headers(n, plain(head(INFER))) for n in ODD)),
 ]
 
 
@@ -170,7 +173,7 @@ def test_a_flood_over_a_socket_does_the_same(flood: Flood, address: str, worker:
         peer.obliging = False
         peer.send(*flood.first)
         peer.lenient = True
-        peer.send_bytes(b"".join(each.encoded() for each in flood.then) + ping(b"still on").encoded())
+        peer.send_bytes(b"".join(each.encoded() for each in flood.then()) + ping(b"still on").encoded())
         peer.until(lambda: b"still on" in peer.pongs or peer.closed)
         assert peer.closed == (flood.ends is not None)
         # A client that is still sending when the server hangs up may lose the GOAWAY.
@@ -182,7 +185,7 @@ def test_while_one_client_floods_others_are_served(address: str) -> None:
         for flood in FLOODS[:3]:
             with Peer(address) as peer:
                 peer.lenient = True
-                peer.send_bytes(b"".join(each.encoded() for each in flood.then[:20_000]))
+                peer.send_bytes(b"".join(each.encoded() for each in islice(flood.then(), 20_000)))
                 begun = time.monotonic()
                 is_live(other)
                 assert time.monotonic() - begun < 3.0
