@@ -36,12 +36,13 @@ def jp_server_config() -> Config:
 
 
 @pytest_asyncio.fixture
-async def extension(workplace: SharedService, jp_serverapp: Any) -> InferWorkbench:
-    """The extension, watching."""
+async def extension(workplace: SharedService, jp_serverapp: Any) -> AsyncIterator[InferWorkbench]:
+    """The extension, watching. It stops while the loop turns, and the service need not wait for its connections."""
     (app,) = jp_serverapp.extension_manager.extension_apps["workbench.jupyter"]
     assert isinstance(app, InferWorkbench)
     await app._start_jupyter_server_extension(jp_serverapp)
-    return app
+    yield app
+    await app.stop_extension()
 
 
 @pytest.fixture
