@@ -21,14 +21,19 @@ from sklearn.ensemble import (
     HistGradientBoostingClassifier,
     HistGradientBoostingRegressor,
     RandomForestClassifier,
+    VotingClassifier,
 )
 from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.kernel_approximation import Nystroem
+from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import LinearRegression, LogisticRegression, SGDClassifier
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.naive_bayes import GaussianNB, MultinomialNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, StandardScaler
+from sklearn.semi_supervised import LabelPropagation
 from sklearn.svm import SVC, LinearSVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
@@ -164,6 +169,37 @@ def test_a_pipeline_over_text_exports_and_needs_no_locale_of_its_own() -> None:
     for sample in (None, texts):
         found = compared(convert(pipeline, sample))
         assert found.agrees, found.summary
+
+
+TEXTS = ["köln film", "été à köln", "naïve film", "film", "été", "naïve köln"] * 4
+
+
+@pytest.mark.parametrize(
+    "model",
+    [KNeighborsClassifier(3), KernelRidge(), LabelPropagation(max_iter=50), Nystroem(n_components=3, random_state=0)],
+    ids=lambda each: type(each).__name__,
+)
+def test_an_estimator_that_keeps_sparse_rows_is_exported_behind_a_vectoriser(model: Any) -> None:
+    pipeline = make_pipeline(TfidfVectorizer(), model).fit(TEXTS, ["köln" in each for each in TEXTS])
+    found = compared(convert(pipeline, TEXTS[:6]))
+    assert found.agrees, found.summary
+
+
+def test_sparse_rows_that_are_too_large_with_their_zeros_are_refused_with_what_to_do() -> None:
+    texts = [f"word{place}" for place in range(9_000)]
+    pipeline = make_pipeline(TfidfVectorizer(), KNeighborsClassifier()).fit(texts, [0, 1] * 4_500)
+    with pytest.raises(
+        Unsupported, match=r"keeps 9,000 rows of 9,000 columns, mostly zeros.*0\.3 GB.*TruncatedSVD\(100\)"
+    ):
+        convert(pipeline, texts[:5])
+
+
+@pytest.mark.parametrize("around", [OneVsRestClassifier, lambda each: VotingClassifier([("only", each)])])
+def test_a_vectoriser_inside_another_estimator_splits_words_of_any_language(around: Any) -> None:
+    inner = make_pipeline(TfidfVectorizer(), LogisticRegression())
+    target = [next(place for place, word in enumerate(("köln", "été", "film", "")) if word in each) for each in TEXTS]
+    found = compared(convert(around(inner).fit(TEXTS, target), TEXTS[:6]))
+    assert found.agrees, found.summary
 
 
 def test_a_pipeline_over_columns_makes_up_a_frame_of_its_columns() -> None:

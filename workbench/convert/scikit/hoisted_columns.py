@@ -36,7 +36,7 @@ def column_choosers(estimator: Any) -> list[Any] | None:
     estimator = inside(estimator)
     if type(estimator).__name__ not in _KINDS or getattr(estimator, "passthrough", False):
         return None
-    found = [inside(each) for each in _members(estimator)]
+    found = [inside(each) for each in members(estimator)]
     firsts = [inside(each.steps[0][1]) if len(getattr(each, "steps", ())) > 1 else None for each in found]
     return firsts if firsts and all(hasattr(each, "transformers_") for each in firsts) else None
 
@@ -51,7 +51,7 @@ def hoisted(estimator: Any) -> Any:
     widths = [max((each.stop for each in chooser.output_indices_.values()), default=0) for chooser in choosers]
     starts = np.cumsum([0, *widths])
     after = []
-    for place, member in enumerate(map(inside, _members(estimator))):
+    for place, member in enumerate(map(inside, members(estimator))):
         taken = Taken(np.arange(starts[place], starts[place + 1]), int(starts[-1]))
         after.append(Pipeline([("taken", taken), *member.steps[1:]]))
     union = FeatureUnion([(str(place), chooser) for place, chooser in enumerate(choosers)])
@@ -69,7 +69,8 @@ def inside(estimator: Any) -> Any:
             return estimator
 
 
-def _members(estimator: Any) -> list[Any]:
+def members(estimator: Any) -> list[Any]:
+    """The fitted estimators that `estimator` asks, one by one."""
     if (parts := getattr(estimator, "calibrated_classifiers_", None)) is not None:
         return [each.estimator for each in parts]
     for name in ("regressor_", "estimator_"):

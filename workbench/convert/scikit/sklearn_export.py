@@ -15,7 +15,7 @@ import numpy as np
 from workbench.convert.scikit.column_steps import ENCODERS, FILLERS, NeedsDouble
 from workbench.convert.scikit.frame_columns import INPUT, input_columns, is_text
 from workbench.convert.scikit.graph_parts import OPSETS
-from workbench.convert.scikit.hoisted_columns import hoisted, inside
+from workbench.convert.scikit.hoisted_columns import hoisted, inside, members
 from workbench.convert.scikit.sklearn_own.registration import own_converters
 from workbench.convert.scikit.step_graph import StepGraph
 from workbench.errors import Unsupported
@@ -31,6 +31,12 @@ _FORMS: tuple[tuple[str, str, object, object], ...] = (
     ("RandomTreesEmbedding", "sparse_output", True, False),
 )
 """(class, setting, what skl2onnx refuses, what gives the same values to it)"""
+
+_STORED_ROWS = ("_fit_X", "X_", "X_fit_", "components_")
+"""Where estimators keep training rows, or some of them, sparse as a vectoriser gave them."""
+
+_DENSE_BYTES = 256 * 2**20
+"""The most that such rows may take as float32, with all their zeros, as ONNX stores them."""
 
 _UNKNOWN = re.compile(r"Unable to find a(?: shape calculator|n? ?converter)[^<]*<class '(?:[^']*\.)?(\w+)'>")
 """The beginning of skl2onnx's error for a class that it cannot convert."""
@@ -135,7 +141,9 @@ def _convert(estimator: Any, types: list[tuple[str, Any]], target: dict[str, int
     from skl2onnx import convert_sklearn
 
     name = type(estimator).__name__
-    exact: dict[Any, Any] = {id(part): {"tokenexp": _WORDS} for part in _parts(estimator) if _splits_by_words(part)}
+    exact: dict[Any, Any] = {
+        id(part): {"tokenexp": _WORDS} for part in _parts_and_members(estimator) if _splits_by_words(part)
+    }
     try:
         options = {**exact, id(estimator): {"zipmap": False} | exact.get(id(estimator), {})}
         proto = convert_sklearn(estimator, name=name, initial_types=types, options=options, target_opset=target)
@@ -161,6 +169,14 @@ def _parts(estimator: Any) -> Iterator[Any]:
             yield from _parts(each)
 
 
+def _parts_and_members(estimator: Any) -> Iterator[Any]:
+    """The steps, and those inside each estimator that a step is made of, as a vote is of its voters."""
+    for part in _parts(inside(estimator)):
+        yield part
+        for member in members(inside(part)):
+            yield from _parts_and_members(member)
+
+
 def _convertible(estimator: Any) -> Any:
     """`estimator`, or what gives the same values in a form that skl2onnx takes."""
     if steps := getattr(estimator, "steps", None):
@@ -178,7 +194,7 @@ def _convertible(estimator: Any) -> Any:
 
 
 def _plain(estimator: Any) -> Any:
-    """`estimator`, or a copy without settings that change only the form of what it gives and that skl2onnx refuses."""
+    """`estimator`, or a copy that differs in the form of what it gives or keeps alone, which skl2onnx takes."""
     if inner := getattr(estimator, "transformers_", None):
         found = [(name, each if isinstance(each, str) else _convertible(each), chosen) for name, each, chosen in inner]
         if any(new is not old for (_, new, _), (_, old, _) in zip(found, inner, strict=True)):
@@ -190,12 +206,30 @@ def _plain(estimator: Any) -> Any:
         if name == of and getattr(estimator, setting, None) == refused:
             estimator = copy.copy(estimator)
             setattr(estimator, setting, taken)
+    return _with_dense_rows(estimator)
+
+
+def _with_dense_rows(estimator: Any) -> Any:
+    """`estimator`, or a copy that keeps the rows which it compares others with in one array."""
+    kept: dict[str, Any] = {name: getattr(estimator, name, None) for name in _STORED_ROWS}
+    sparse = {name: rows for name, rows in kept.items() if hasattr(rows, "toarray")}
+    for rows in sparse.values():
+        if (size := 4 * rows.shape[0] * rows.shape[1]) > _DENSE_BYTES:
+            raise Unsupported(
+                f"{type(estimator).__name__} keeps {rows.shape[0]:,} rows of {rows.shape[1]:,} columns, mostly zeros, "
+                f"which ONNX would store in {size / 1e9:.1f} GB; make fewer columns in the step before it "
+                "(max_features=2000), or put TruncatedSVD(100) between"
+            )
+    if sparse:
+        estimator = copy.copy(estimator)
+        for name, rows in sparse.items():
+            setattr(estimator, name, rows.toarray())
     return estimator
 
 
 def _check_analyzers(estimator: Any, kind: str) -> None:
     """Unsupported for a vectoriser that counts letters inside of words, which ONNX cannot tell from those across."""
-    for part in _parts(estimator):
+    for part in _parts_and_members(estimator):
         analyzer = getattr(part, "analyzer", "word")
         if analyzer == "char_wb" or callable(analyzer):
             own = "a function of yours" if callable(analyzer) else repr(analyzer)
