@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from workbench.client.shared_service import SharedService
     from workbench.client.slow_requests import SlowRequests
     from workbench.client.summary import Card
+    from workbench.client.version_comparison import VersionComparison
     from workbench.client.version_results import VersionTable
     from workbench.client.window_stats import RecentFigures
     from workbench.loadtest.analysis.compare import Comparison
@@ -541,12 +542,51 @@ class Workbench:
 
         return Report(history().run(run))
 
-    def compare(self, a: str | Report, b: str | Report) -> Comparison:
-        """Compares two runs: ratios of `b` to `a` with intervals, and the differences of their set-ups."""
+    def compare(
+        self,
+        a: str | Report,
+        b: str | Report,
+        rows: object = None,
+        *,
+        seconds: float | str | None = None,
+        progress: Told | bool = False,
+    ) -> Comparison | VersionComparison:
+        """Compares two load tests, or two versions of a model, as "digits:1" and "digits:2".
+
+        Of load tests: ratios of `b` to `a` with intervals, and the differences of their set-ups. Of versions: how
+        both answer `rows` and how long they take, for `seconds` (5); without rows by the calls that they get within
+        `seconds` (60). `progress` is as for `load`.
+        """
+        if isinstance(a, str) and isinstance(b, str) and ":" in a + b:
+            return self._compare_versions(a, b, rows, seconds, progress)
+        if rows is not None or seconds is not None:
+            raise InvalidInput(f"rows and seconds go with two versions, as 'digits:1', got {a!r} and {b!r}")
         from workbench.loadtest.analysis.compare import compare
 
         first, second = (self.report(each) if isinstance(each, str) else each for each in (a, b))
         return compare(first.run, second.run)
+
+    def _compare_versions(
+        self, a: str, b: str, rows: object, seconds: float | str | None, progress: Told | bool
+    ) -> VersionComparison:
+        from workbench.client import version_comparison
+
+        (model, first), (other, second) = _version_of(a), _version_of(b)
+        if first is None or second is None or model != other:
+            raise InvalidInput(
+                f"compare takes two versions of one model, as 'digits:1' and 'digits:2', got {a!r}, {b!r}"
+            )
+        default_s = version_comparison.LIVE_S if rows is None else version_comparison.ROWS_S
+        for_s = version_comparison.seconds_to_compare(seconds, default_s)
+
+        def call(told: LoadProgress) -> Coroutine[Any, Any, VersionComparison]:
+            if rows is None:
+                return version_comparison.compare_traffic(self._client, model, first, second, for_s, told)
+            return version_comparison.compare_on_rows(
+                self._client, self._predictor, model, first, second, rows, for_s, told
+            )
+
+        return _run(f"compare {a} {b}", call, progress)
 
     def __getitem__(self, name: str) -> Model:
         """The model, or a version of it: `wb["digits:2"]`, `wb["digits:canary"]`. Raises ModelNotFound."""

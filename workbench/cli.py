@@ -497,11 +497,18 @@ def _history(arguments: argparse.Namespace) -> int:
 
 
 def _add_compare(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("before", metavar="RUN", help="first run: its id in `history`, or a model for its latest")
-    parser.add_argument("after", metavar="RUN", help="second run: the same, or last")
+    parser.add_argument(
+        "before", metavar="RUN", help="first run: its id in `history`, or a model for its latest; or a version: NAME:1"
+    )
+    parser.add_argument("after", metavar="RUN", help="second run: the same, or last; or another version: NAME:2")
+    parser.add_argument(
+        "--for", dest="seconds", metavar="TIME", help="how long the calls of versions are watched (60s)"
+    )
 
 
 def _compare(arguments: argparse.Namespace) -> int:
+    if ":" in arguments.before + arguments.after:
+        return _say(_service(arguments).compare(arguments.before, arguments.after, seconds=arguments.seconds))
     from workbench.loadtest.command import compared
 
     return _say(compared(arguments.before, arguments.after))

@@ -50,12 +50,19 @@ def listed(workbench: Workbench, command: Command) -> object:
     return Lines([f"No load test{of} is kept yet; %infer bench {command.name or 'NAME'} --rate 100 runs one."])
 
 
-def compare(workbench: Workbench, command: Command) -> object:
-    """Compare two runs."""
-    names = [token.text for token in tokens(command.rest)]
-    if len(names) != 2:
-        raise Misuse("compare takes two runs, as %infer compare digits-1 digits-2; %infer history lists them")
-    return workbench.compare(*names)
+def compare(workbench: Workbench, command: Command, evaluated: Callable[[str], object]) -> object:
+    """Compare two runs, or two versions of a model, these on rows or on live traffic."""
+    words = list(tokens(command.rest))
+    seconds = command.flags.get("--for")
+    if len(words) >= 2 and ":" in words[0].text + words[1].text:
+        rows = evaluated(command.rest[words[2].start :]) if words[2:] else None
+        return workbench.compare(words[0].text, words[1].text, rows, seconds=seconds, progress=True)
+    if len(words) != 2:
+        raise Misuse(
+            "compare takes two runs, as %infer compare digits-1 digits-2 (%infer history lists them), or two versions, "
+            "as %infer compare digits:1 digits:2 [EXPR]"
+        )
+    return workbench.compare(words[0].text, words[1].text, seconds=seconds)
 
 
 def options_of(command: Command, evaluated: Callable[[str], object]) -> dict[str, Any]:

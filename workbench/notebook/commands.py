@@ -168,7 +168,12 @@ VERBS: Mapping[str, Verb] = {
             },
         ),
         Verb("history", "the load tests that are kept, the latest first", ("[NAME]",)),
-        Verb("compare", "two load tests beside each other, and what is chance", ("RUN RUN",)),
+        Verb(
+            "compare",
+            "two load tests, or two versions as digits:1 digits:2 [EXPR], and what is chance",
+            ("RUN RUN",),
+            {"--for": "60s", **_KEEP},
+        ),
         Verb("help", "this, or what one verb takes", ("[VERB]",)),
     )
 }
@@ -195,6 +200,7 @@ FLAGS: Mapping[str, str] = {
     "-o": "keep what it gives back in this variable of the notebook",
     "--rotate": "replace the token while the service runs; no other one is valid from then on",
     "--show": "the token too, which is then in the notebook's output",
+    "--for": "how long two versions are compared: their calls (60s), or calls with rows of yours (5s)",
     "--lines": "how many (20)",
     "--last": "how far back (7d): 12h, 30min",
     "--json": "one JSON object a line",

@@ -102,7 +102,7 @@ class InferMagics(Magics):
             "logs": lambda command: attach().logs(whole("--lines", command.flags.get("--lines", "20"))),
             "bench": lambda command: benches.bench(self._connect(), command, self._evaluated),
             "history": lambda command: benches.listed(attach(), command),
-            "compare": lambda command: benches.compare(attach(), command),
+            "compare": lambda command: benches.compare(attach(), command, self._evaluated),
             "help": lambda command: Lines(help_text(command.rest)),
         }
         assert {*self._verbs, *CELL_VERBS} == set(VERBS)
