@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from workbench.client.results import ModelTable
 from workbench.client.version_results import VersionTable, rollback_card, route_card, weights_from
 from workbench.core.audit_entry import AuditEntry
 from workbench.core.model import ModelState, ModelStatus
@@ -37,6 +38,9 @@ def test_a_rollback_says_how_long_it_took_and_whether_it_had_to_load() -> None:
     assert repr(rollback_card(LoadAnswer(status, False, "2", 0.012, True))) == (
         "digits version 1 serves again instead of version 2\n  took  12.0 ms\n  how   it was still loaded"
     )
+    assert repr(rollback_card(LoadAnswer(status, False, "1", 0.012, True))).startswith(
+        "digits version 1 gets all calls without a version again: the split has ended"
+    )
     assert "it was loaded again, from its kept file" in repr(rollback_card(LoadAnswer(status, False, "2", 0.5)))
 
 
@@ -60,3 +64,16 @@ def test_a_route_says_which_version_gets_which_part() -> None:
     assert repr(route_card(answer, {"1": 1.0}, "")) == "digits version 1 gets all calls without a version"
     promoted = LoadAnswer(status, False, "3", 0.01)
     assert repr(route_card(promoted, {"1": 1.0}, "")).endswith("all calls without a version instead of version 3")
+
+
+def test_the_table_of_models_says_which_of_several_versions_serves() -> None:
+    def row(version: str, weight: float, *labels: str) -> ModelStatus:
+        routed = version == "1"
+        return ModelStatus("m", version, ModelState.READY, routed=routed, weight=weight, version_labels=labels)
+
+    def cells(*rows: ModelStatus) -> list[str]:
+        return [line.split("Ready")[0].split(maxsplit=1)[1].strip() for line in repr(ModelTable(rows)).splitlines()[1:]]
+
+    assert cells(row("1", 1.0)) == ["1"]
+    assert cells(row("1", 1.0), row("2", 0.0, "canary")) == ["1, serves", "2, canary"]
+    assert cells(row("1", 0.9, "stable"), row("2", 0.1)) == ["1, stable, 90 %", "2, 10 %"]

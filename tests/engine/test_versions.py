@@ -509,3 +509,67 @@ async def test_labels_name_the_sides_of_a_split(start: Start) -> None:
     assert await split(engine, 20, route="1") == {"1": 20}
     with pytest.raises(InvalidInput, match="the parameter route asks for '9'"):
         await split(engine, 1, route="9")
+
+
+async def test_what_is_answered_under_swaps_rollbacks_and_weights_is_right_and_nothing_fails(start: Start) -> None:
+    engine = await start()
+    await engine.load("m", onnx_bytes(1), {"versions": "latest:3"})
+    done = asyncio.Event()
+    answered = 0
+
+    async def call() -> None:
+        nonlocal answered
+        while not done.is_set():
+            request = InferRequest("m", {"x": np.zeros((1, 4), np.float32)})
+            response = await engine.infer(request)
+            assert float(response.outputs["y"][0, 0]) == int(response.version)
+            answered += 1
+
+    calls = [asyncio.ensure_future(call()) for _ in range(4)]
+    for amount in range(2, 14):
+        assert (await engine.load("m", onnx_bytes(amount))).status.version == str(amount)
+        if amount % 3 == 0:
+            assert (await engine.versions.rollback("m")).live
+            await engine.versions.route("m", {str(amount): 0.5})
+            await engine.versions.route("m", {str(amount): 0.9})
+            await engine.versions.rollback("m")
+    assert answered > 0
+    done.set()
+    await asyncio.gather(*calls)
+
+
+async def test_a_rollback_is_not_kept_waiting_by_lent_settings(start: Start) -> None:
+    engine = await start()
+    await engine.load("m", onnx_bytes(1))
+    await engine.load("m", onnx_bytes(2))
+    async with engine.lend("m", {"max_batch_size": 8}):
+        with pytest.raises(Conflict, match="are lent to a load test"):
+            await engine.versions.route("m", {"2": 0.5})
+        assert (await engine.versions.rollback("m")).status.version == "1"
+    assert await answer(engine) == 1
+
+
+async def test_a_model_of_a_repository_keeps_its_labels_and_weights_after_a_restart(
+    start: Start, tmp_path: Path
+) -> None:
+    folder = tmp_path / "repository" / "m"
+    for version in (1, 2):
+        models.save(models.add_constant(version), folder / str(version) / "model.onnx")
+    (folder / "model.toml").write_text('versions = "all"')
+    repository = LocalRepository(folder.parent)
+    engine = await start(repositories=[repository])
+    await engine.load("m")
+    await engine.versions.label("m", {"old": "1"})
+    await engine.versions.route("m", {"1": 0.5})
+    engine = await start(repositories=[repository])
+    await engine.load("m")  # as the service does at its start
+    assert loaded(engine) == {"1": False, "2": True}
+    assert await split(engine, 100) == pytest.approx({"1": 50, "2": 50}, abs=3)
+    assert engine.status("m", "old").version == "1"
+
+
+async def test_the_policy_of_a_model_holds_for_a_version_that_was_loaded_before_it_was_set(start: Start) -> None:
+    engine = await two(start)
+    await engine.configure("m", {"versions": "latest:2"})
+    assert (await engine.commit("m", "2")).status.config.versions == "latest:2"
+    assert loaded(engine) == loaded(await start()) == {"1": False, "2": True}

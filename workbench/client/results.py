@@ -6,6 +6,7 @@ Everything is escaped where it becomes HTML, and nothing here talks to a service
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
@@ -264,22 +265,27 @@ class ModelTable(Rows[ModelStatus]):
     def __repr__(self) -> str:
         if not self:
             return NO_MODELS
-        return text_table([self._HEAD, *([cell.strip() for cell in self._row(status)] for status in self)])
+        return text_table([self._HEAD, *([cell.strip() for cell in row] for row in self._cells())])
 
     def _repr_html_(self) -> str:
         if not self:
             return "<div>No models yet: <code>%infer load NAME SOURCE</code> loads one.</div>"
-        return table_with_states(self._HEAD, list(map(self._row, self)), [status.state for status in self])
+        return table_with_states(self._HEAD, self._cells(), [status.state for status in self])
 
     _HEAD = ("model", "version", "state", "device", "batching")
 
+    def _cells(self) -> list[list[str]]:
+        versions = Counter(status.name for status in self)
+        return [self._row(status, versions[status.name] > 1) for status in self]
+
     @staticmethod
-    def _row(status: ModelStatus) -> list[str]:
+    def _row(status: ModelStatus, several: bool) -> list[str]:
         state = f"{status.state}: {status.reason}" if status.reason else str(status.state)
         if status.circuit is not None and status.circuit.state is not CircuitState.CLOSED:
             state += f", circuit breaker {status.circuit.state}: {status.circuit.reason}"
         share = [f"{status.weight * 100:g} %"] if 0 < status.weight < 1 else []
-        version = ", ".join((status.version, *status.version_labels, *share))
+        serves = ["serves"] if status.routed and several and not share else []
+        version = ", ".join((status.version, *status.version_labels, *share, *serves))
         return [status.name, version, state, status.device or "-", status.batching or "-"]
 
 

@@ -58,6 +58,9 @@ class VersionTable(Rows[VersionEntry]):
 def rollback_card(done: LoadAnswer) -> Card:
     """What a rollback did."""
     status = done.status
+    if done.previous == status.version:
+        title = f"{status.name} version {status.version} gets all calls without a version again: the split has ended"
+        return Card(title, {"took": milliseconds(done.seconds)})
     how = "it was still loaded" if done.live else "it was loaded again, from its kept file"
     title = f"{status.name} version {status.version} serves again instead of version {done.previous}"
     return Card(title, {"took": milliseconds(done.seconds), "how": how})

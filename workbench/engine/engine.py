@@ -341,6 +341,8 @@ class Engine:
                 deployment.describe(await in_thread(lambda: self._sources.keep_provenance(name, source, provenance)))
             if not route:
                 return await self.versions.hold(deployment, began)
+            if deployment.version in self.versions.plan(name).beside:
+                self.versions.take_policy_of(current, deployment)
             return await self._changes.take_in(deployment, began, persist=not deployment.source.in_place)
 
     async def restore(self, model: DesiredModel, *, suspect: bool = False) -> LoadResult:

@@ -67,6 +67,12 @@ class VersionControl:
         previous = routed.version if routed is not None else None
         return LoadResult(deployment.status(), False, previous, self._changes.clock() - began)
 
+    def take_policy_of(self, current: Served | None, new: Served) -> None:
+        """Which versions stay loaded belongs to the model, not to one version of it: for one that was loaded before,
+        and is about to be routed to."""
+        if current is not None and new.config.versions != current.config.versions:
+            new.configure(replace(new.config, versions=current.config.versions))
+
     async def load_others(
         self, name: str, found: Found, config: ModelConfig, *, persist: bool, code_refusal: str = ""
     ) -> None:
@@ -100,7 +106,7 @@ class VersionControl:
         """
         changes = self._changes
         began = changes.clock()
-        async with changes.changing(check_model_name(name)):
+        async with changes.changing(check_model_name(name), even_lent=True):
             current = self._deployments.table.choose(name, None)
             plan = changes.plan(name)
             if plan.spans:
@@ -117,7 +123,7 @@ class VersionControl:
             loaded = deployment is not None and deployment.state is ModelState.READY
             if deployment is None or not loaded:
                 deployment = await self._loaded_again(name, back)
-            self._take_policy_of(current, deployment)
+            self.take_policy_of(current, deployment)
             plan = taken_back(plan, current.config.versions, current.version)
             try:
                 result = await changes.take_in(deployment, began, persist=not deployment.source.in_place, plan=plan)
@@ -144,11 +150,6 @@ class VersionControl:
         deployment = await changes.opened(name, version, source, config, persist=True)
         await changes.settle(name, True)
         return deployment
-
-    def _take_policy_of(self, current: Served, new: Served) -> None:
-        """Which versions stay loaded belongs to the model, not to one version of it."""
-        if new.config.versions != current.config.versions:
-            new.configure(replace(new.config, versions=current.config.versions))
 
     async def label(self, name: str, labels: Mapping[str, str | None]) -> dict[str, str]:
         """Have each label point to its version, all at one moment; None takes one away. The labels from then on.
@@ -205,8 +206,7 @@ class VersionControl:
             if list(given.values()) == [1]:
                 deployment = self._deployments.member(name, next(iter(given)))
                 check_same_signature(current, deployment, force)
-                if current is not None:
-                    self._take_policy_of(current, deployment)
+                self.take_policy_of(current, deployment)
                 plan = after_routing(
                     replace(plan, spans={}, by=""),
                     deployment.config.versions,

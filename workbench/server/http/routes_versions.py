@@ -67,8 +67,9 @@ class VersionRoutes:
     async def rollback(self, call: Call) -> Response:
         result = await self._engine.versions.rollback(call.params["name"])
         await self._service.persistence.tidy(self._engine)
-        how = "was still loaded" if result.live else "was loaded again"
-        call.noted.detail = f"version {result.status.version}, in place of {result.previous}; it {how}"
+        version, how = result.status.version, "was still loaded" if result.live else "was loaded again"
+        in_place = f"in place of {result.previous}; it {how}" if result.previous != version else "in place of a split"
+        call.noted.detail = f"version {version}, {in_place}"
         told = control.encode_load(result.status, result.unchanged, result.previous, result.seconds, result.live)
         return Response(200, msgspec.json.encode(told))
 
