@@ -188,3 +188,13 @@ async def test_headers_route_a_large_body_that_is_counted_first_too(house: House
     codec = RoutedHttpCodec(house.service.engine, Limits(), "digits", None, routing={"route": "2", "route_key": "ann"})
     counted = codec.count(msgspec.json.encode(body(route_key="bob", a=1)), 0.0, None)
     assert counted.decode()[0].parameters == {"route": "2", "route_key": "bob", "a": 1}
+
+
+async def test_a_head_with_a_key_is_of_one_caller_and_takes_no_place_of_others(house: House, tmp_path: Path) -> None:
+    await labelled(house, tmp_path)
+    heads = house.app.infer.heads
+    await house.call("POST", f"{DIGITS}/infer", body(), x_route="canary")
+    before = len(heads)
+    for each in range(3):
+        await house.call("POST", f"{DIGITS}/infer", body(), x_route_key=f"user-{each}")
+    assert len(heads) == before == 1

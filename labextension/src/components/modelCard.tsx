@@ -13,7 +13,8 @@ import {
   modelStateLabel,
   capitalized,
   classesText,
-  provenanceText
+  provenanceText,
+  versionText
 } from '../ui/labels';
 import { Button, IconButton, Message, State, useLive, write } from './primitives';
 import { useCollapse, usePanel } from './panelContext';
@@ -55,7 +56,7 @@ export const Card = React.memo(function Card(props: IProps) {
           {name}
         </h3>
         <span className="iw-Card-version" title={trans.__('Version %1', version)}>
-          v{version}
+          {versionText(current)}
         </span>
         <IconButton
           icon={ellipsesIcon}
@@ -176,11 +177,15 @@ function Other({ status }: { status: IModelStatus }): JSX.Element {
   const { trans } = usePanel();
   return (
     <div className="iw-Card-other">
-      <span className="iw-Card-version">v{status.version}</span>
+      <span className="iw-Card-version">{versionText(status)}</span>
       <State
         tone={status.state === 'Ready' ? 'off' : MODEL_TONES[status.state]}
         word={
-          status.state === 'Ready' ? trans.__('Not routed') : modelStateLabel(trans, status.state)
+          status.state !== 'Ready'
+            ? modelStateLabel(trans, status.state)
+            : status.weight
+              ? trans.__('Gets a part of the calls')
+              : trans.__('Called by its name')
         }
       />
       {status.reason && <Message tone="bad">{capitalized(status.reason)}</Message>}

@@ -83,6 +83,10 @@ export interface IModelStatus {
   readonly config: Readonly<Record<string, unknown>>;
   /** True when requests that name no version come here. */
   readonly routed: boolean;
+  /** Names that requests can call this version by. Absent from an older server. */
+  readonly version_labels?: readonly string[];
+  /** The part of the requests without a version that comes here. Absent from an older server. */
+  readonly weight?: number;
   readonly max_batch_size: number;
   /** A sentence: batched or not, and why. */
   readonly batching: string;

@@ -2,7 +2,13 @@
 
 import type { TranslationBundle } from '@jupyterlab/translation';
 import type { IAttempt, Link } from '../service/state';
-import type { ICircuit, IProvenance, ModelState, ServiceState } from '../service/wire';
+import type {
+  ICircuit,
+  IModelStatus,
+  IProvenance,
+  ModelState,
+  ServiceState
+} from '../service/wire';
 
 /** The colour class of a state. */
 export type Tone = 'good' | 'busy' | 'bad' | 'off';
@@ -161,6 +167,15 @@ export function missingNotice(
 }
 
 const SHOWN_CLASSES = 20;
+
+/** The number of a version, its labels, and its part of the calls where these are split. */
+export function versionText(
+  status: Pick<IModelStatus, 'version' | 'version_labels' | 'weight'>
+): string {
+  const weight = status.weight ?? 0;
+  const part = weight > 0 && weight < 1 ? [`${Number((weight * 100).toFixed(2))} %`] : [];
+  return [`v${status.version}`, ...(status.version_labels ?? []), ...part].join(' · ');
+}
 
 /** One line for each output whose columns have names: which column is which class. */
 export function classesText(

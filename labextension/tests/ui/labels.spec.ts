@@ -7,7 +7,8 @@ import {
   capitalized,
   classesText,
   circuitNotice,
-  provenanceText
+  provenanceText,
+  versionText
 } from '../../src/ui/labels';
 
 const trans = nullTranslator.load('infer_workbench');
@@ -79,6 +80,14 @@ test('a circuit breaker that is not closed says so', () => {
   );
   expect(circuitNotice(trans, { state: 'closed', reason: '', opened: 1 })).toBeNull();
   expect(circuitNotice(trans, null)).toBeNull();
+});
+
+test('a version is told with its labels and its part of the calls', () => {
+  expect(versionText({ version: '1' })).toBe('v1');
+  expect(versionText({ version: '1', version_labels: [], weight: 1 })).toBe('v1');
+  expect(versionText({ version: '2', version_labels: ['canary', 'next'], weight: 0.125 })).toBe(
+    'v2 · canary · next · 12.5 %'
+  );
 });
 
 test('the columns of an output are told with their classes', () => {

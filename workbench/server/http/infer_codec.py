@@ -106,7 +106,8 @@ class HttpCodec:
         return b"%bcontent-encoding: %b\r\n" % (lines, self.accept_encoding), (body,)
 
 
-ROUTING_HEADERS: Final = {b"x-route": "route", b"x-route-key": "route_key"}
+ROUTE_KEY: Final = b"x-route-key"
+ROUTING_HEADERS: Final = {b"x-route": "route", ROUTE_KEY: "route_key"}
 """Headers that stand for parameters of a request: which version it asks for, and whose calls stay on one side."""
 
 

@@ -19,7 +19,7 @@ from workbench.server.compression import CODINGS
 from workbench.server.gate.auth import Caller
 from workbench.server.gate.scopes import Scope
 from workbench.server.http.h1_connection import H1Connection
-from workbench.server.http.infer_codec import HttpCodec, RoutedHttpCodec, routing_parameters
+from workbench.server.http.infer_codec import ROUTE_KEY, HttpCodec, RoutedHttpCodec, routing_parameters
 from workbench.server.http.message import BodyType, check_body_type, check_length, json_length
 from workbench.server.http.request_head import RequestHead
 from workbench.server.http.routing import Route
@@ -36,7 +36,7 @@ MAX_BODY_BYTES: Final = 64 * 1024
 MAX_HEADS: Final = 1024
 """Remembered at once: a few for each client, since a head also says how long its body is."""
 
-_OF_ONE_REQUEST: Final = frozenset({b"expect", b"upgrade", TRACEPARENT, REQUEST_ID})
+_OF_ONE_REQUEST: Final = frozenset({b"expect", b"upgrade", TRACEPARENT, REQUEST_ID, ROUTE_KEY})
 """Headers that differ from one request to the next, or need more than an answer."""
 
 
