@@ -17,6 +17,7 @@ from workbench.config import Limits
 from workbench.core.messages import GUEST_PRIORITY
 from workbench.core.ports import Outcome
 from workbench.errors import NotFound
+from workbench.server import shares
 from workbench.server.gate.connection_caps import ConnectionCaps
 from workbench.server.gate.in_flight import InFlightBytes
 from workbench.server.gate.scopes import SHARE_SCOPES
@@ -501,8 +502,8 @@ async def test_a_clock_that_is_set_back_prolongs_neither_a_link_nor_a_share(hous
     code = {"code": answer["link"].partition("#")[2]}
     store = house.service.persistence.shares
 
-    def at(shares: Shares, wall: float, passed_s: float) -> None:
-        shares._wall, shares._since_boot = lambda: wall, lambda: since_boot() + passed_s
+    def at(them: Shares, wall: float, passed_s: float) -> None:
+        them._wall, them._since_boot = lambda: wall, lambda: since_boot() + passed_s
 
     at(house.app.shares, answer["created_at"] - DAY_S, CODE_LIFE_S)
     assert (await house.stranger("POST", "/share/claim", code)).status == 404
@@ -543,14 +544,21 @@ async def test_on_a_full_disk_no_token_is_given_out_and_the_link_stays_good(hous
     assert (await house.stranger("POST", "/share/claim", {"code": code})).status == 200
 
 
-async def test_what_cannot_be_written_is_revoked_all_the_same(house: House) -> None:
-    call = await teammate(house)
+async def test_what_cannot_be_written_is_revoked_all_the_same_and_written_once_it_can_be(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shares, "KEEP_USE_S", 0.01)
+    call, store = await teammate(house), house.service.persistence.shares
     with full_disk():
-        assert (await house.call("DELETE", "/control/shares/team-a")).status == 507
+        reply = await house.call("DELETE", "/control/shares/team-a")
+        assert reply.status == 507 and "'team-a' is revoked, but a restart of the service would bring it" in reply.error
         assert (await call("POST", INFER, body(1.0))).status == 401
+        again = await house.call("DELETE", f"/control/shares/{store.shares()[0].record.id}")
+        assert again.status == 507 and store.shares()[0].record.revoked_at is None
+    await until_async(lambda: store.shares()[0].record.revoked_at)
     (listed,) = (await house.call("GET", "/control/shares")).json
-    assert (await house.call("DELETE", f"/control/shares/{listed['id']}")).status == 200, "asked again, it is written"
-    assert house.service.persistence.shares.shares()[0].record.revoked_at == listed["revoked_at"]
+    assert store.shares()[0].record.revoked_at == listed["revoked_at"]
+    assert (await house.call("DELETE", f"/control/shares/{listed['id']}")).status == 200
 
 
 async def test_shares_and_unused_links_come_back_with_the_service(house: House) -> None:

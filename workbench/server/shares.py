@@ -50,6 +50,8 @@ class Shares:
         self._noting: set[asyncio.Future[None]] = set()
         self._used: set[ShareCaller] = set()
         """Whose use of a quota is not on the disk yet."""
+        self._revoked: set[ShareCaller] = set()
+        """Of which the disk, which was full, does not know yet that they were revoked."""
         self._keeping: asyncio.TimerHandle | None = None
         self._callers: dict[str, ShareCaller] = {}
         """By id, those that have ended too."""
@@ -143,7 +145,8 @@ class Shares:
         return caller.record, token
 
     async def revoke(self, name: str) -> ShareRecord:
-        """End the share with this id, or this label. It has ended when this raises StorageError too, until a restart.
+        """End the share with this id, or this label. It has ended when this raises StorageError too; that it has is
+        then written down once it can be, and a restart before that brings it back.
 
         Raises NotFound.
         """
@@ -164,7 +167,17 @@ class Shares:
             for told in self._gate.on_revoked:
                 told()
             self._changed()
-        await asyncio.to_thread(self._store.revoke, caller.record.id, caller.record.revoked_at or at)
+        try:
+            await asyncio.to_thread(self._store.revoke, caller.record.id, caller.record.revoked_at or at)
+        except (StorageError, Conflict) as error:
+            self._revoked.add(caller)
+            self._keep_soon()
+            why = error.message.partition(";")[0].partition(": free")[0]
+            raise StorageError(
+                f"share {caller.record.label!r} is revoked, but a restart of the service would bring it back: {why}. "
+                "Free some space; it is tried again every few seconds"
+            ) from None
+        self._revoked.discard(caller)
         return caller.record
 
     def _first_called(self, caller: ShareCaller) -> None:
@@ -185,6 +198,9 @@ class Shares:
 
     def _on_use(self, caller: ShareCaller) -> None:
         self._used.add(caller)
+        self._keep_soon()
+
+    def _keep_soon(self) -> None:
         if self._keeping is None:
             self._keeping = asyncio.get_running_loop().call_later(KEEP_USE_S, self._keep)
 
@@ -194,14 +210,26 @@ class Shares:
         keeping.add_done_callback(self._noting.discard)
 
     async def keep_use(self) -> None:
-        """Write down what shares used of their quotas; by itself it is done every KEEP_USE_S. Raises nothing."""
+        """Write down what shares used of their quotas, and that they were revoked where that could not be written.
+
+        By itself it is done every KEEP_USE_S. Raises nothing."""
         if self._keeping is not None:
             self._keeping.cancel()
             self._keeping = None
-        if self._used:
+        if self._used or self._revoked:
             await self._alone(self._keep_use)
 
     async def _keep_use(self) -> None:
+        for caller in tuple(self._revoked):
+            try:
+                await asyncio.to_thread(self._store.revoke, caller.record.id, caller.record.revoked_at or self._wall())
+            except (StorageError, Conflict):  # its owner was told, and it is tried again
+                self._keep_soon()
+                break
+            self._revoked.discard(caller)
+            log.info("that share %s was revoked is written down now", caller.record.label)
+        if not self._used:
+            return
         used, self._used = self._used, set()
         uses = {caller.record.id: use for caller in used if (use := caller.note_use()) is not None}
         try:
