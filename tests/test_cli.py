@@ -199,6 +199,7 @@ def test_the_verbs_of_a_client_speak_to_a_running_service(
         assert "there is a share 'b'" in said("share", "plus", "--with", "b", status=2)
         assert "team-a has ended" in said("revoke", "team-a")
         assert "no share that holds" in said("revoke", "team-a", status=2)
+        assert "expires must lie ahead" in said("share", "plus", "--with", "e", "--expires", "-1d", status=2)
         assert "no port for shares is open" in said("port")
         assert "add --tls self-signed" in said("share", "plus", "--with", "e", "--host", "0.0.0.0", status=2)
         assert "not found" in said("share", "nobody", "--with", "e", "--host", "127.0.0.1", status=2)

@@ -38,7 +38,7 @@ ROOMS: dict[str, set[str]] = {
     "share": _BASE,
     "server": _BASE
     | {"repository", "runtimes", "sandbox", "engine", "protocols", "telemetry", "rendezvous", "http2", "share"},
-    "client": _BASE | {"protocols", "rendezvous", "versions"},
+    "client": _BASE | {"protocols", "rendezvous", "versions", "share"},
     "convert": _BASE | {"protocols", "client", "functions"},
     "loadtest": _BASE | {"protocols", "rendezvous", "client"},
     "live": {"visible_text", "errors", "core", "protocols", "rendezvous", "client"},

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -714,6 +715,10 @@ class Workbench:
             "expires": expires,
             "show_token": show_token or as_env is not None,
         }
+        # JSON has no NaN and no infinity: as text they are refused by their name.
+        for name in ("rate", "row_rate", "expires"):
+            if isinstance(value := terms[name], float) and not isfinite(value):
+                terms[name] = str(value)
         if max_in_flight is not None:
             terms["max_in_flight"] = max_in_flight
         if self._shared is not None and (url := self._shared.jupyter_url()):

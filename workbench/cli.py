@@ -28,7 +28,7 @@ MISUSE = 2
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one verb and returns the exit status of the process."""
-    given = sys.argv[1:] if argv is None else list(argv)
+    given = _with_negative_values(sys.argv[1:] if argv is None else argv)
     arguments = _parser().parse_args(given)
     arguments.given = given[1:]
     try:
@@ -39,6 +39,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         return MISUSE
     except KeyboardInterrupt:
         return 130
+
+
+def _with_negative_values(given: Sequence[str]) -> list[str]:
+    """Join a value such as -1d to its option, which argparse would take for an option of its own."""
+    joined: list[str] = []
+    for each in given:
+        if each[:1] == "-" and each[1:2].isdigit() and joined and joined[-1].startswith("--") and "=" not in joined[-1]:
+            joined[-1] += f"={each}"
+        else:
+            joined.append(each)
+    return joined
 
 
 class _Parser(argparse.ArgumentParser):

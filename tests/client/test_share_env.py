@@ -20,7 +20,7 @@ def nothing(share: str) -> None:
 
 def test_the_file_is_its_owner_s_alone(tmp_path: Path) -> None:
     path = tmp_path / "team-a.env"
-    assert into_env_file(path, lambda: SHARE, nothing) == SHARE
+    assert into_env_file(path, lambda: SHARE, nothing) == replace(SHARE, env_file=str(path))
     assert path.read_text() == "INFER_URL=http://127.0.0.1:1\nINFER_TOKEN=wbk_t\n"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 

@@ -310,7 +310,8 @@ def test_a_model_is_shared_and_no_token_gets_into_the_notebook(cells: Cells, wb:
     assert (share.version, share.max_body, share.metrics) == ("1", 2000, True)
     assert share.token is None and "#" in share.link
     path = tmp_path / "b.env"
-    cells.run(f"%infer share iris --with b --as-env {path}")
+    written = cells.run(f"%infer share iris --with 'b' --as-env \"{path}\"")
+    assert f"file       {path}, with the url and the token" in repr(written)
     token = path.read_text().split("INFER_TOKEN=")[1].strip()
     with capture_output() as shown:
         cells.shell.run_cell("%infer shares")

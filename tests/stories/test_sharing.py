@@ -21,7 +21,7 @@ from tests.models import add_constant
 from tests.stories.actors import kill, running
 from workbench.api import Workbench
 from workbench.client.shared_service import SharedService
-from workbench.errors import Conflict, Forbidden, ModelNotFound, NotFound, Unauthenticated
+from workbench.errors import Conflict, Forbidden, InvalidInput, ModelNotFound, NotFound, Unauthenticated
 
 ROW = np.zeros((1, 4), np.float32)
 
@@ -88,6 +88,13 @@ def test_a_teammate_connects_with_the_token_of_a_share(wb: Workbench) -> None:
         for call in owned:
             with pytest.raises(Forbidden, match="which a share of plus has not"):
                 call()
+        ended = wb.share("plus", label="team-d", show_token=True)
+        wb.revoke(ended.id)
+        with pytest.raises(Unauthenticated, match="ask whoever shared the model for another"):
+            workbench.connect(ended.url, ended.token)
+    for wrong in ({"rate": float("nan")}, {"expires": float("inf")}, {"row_rate": -float("inf")}):
+        with pytest.raises(InvalidInput, match=f"^{next(iter(wrong))} must "):
+            wb.share("plus", label="team-d", **wrong)
     wb.revoke("team-b")
     with pytest.raises(Unauthenticated):
         workbench.connect(share.url, share.token)

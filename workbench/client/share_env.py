@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -43,4 +44,4 @@ def into_env_file(path: Path, share: Callable[[], Share], revoke: Callable[[str]
                 f"the file {str(path)!r} cannot be written ({error.strerror}); what was shared is revoked again"
             ) from None
         raise
-    return made
+    return replace(made, env_file=str(path))

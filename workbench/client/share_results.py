@@ -26,10 +26,10 @@ class Share:
     models: tuple[str, ...]
     url: str
     """Of the service."""
+    link: str
+    """Gives the token once, within an hour: its secret is in the fragment. Empty where the token was asked for."""
     expires_at: float
     """Unix time."""
-    link: str = ""
-    """Gives the token once, within an hour: its secret is in the fragment. Empty where the token was asked for."""
     rate: float | None = None
     """Requests each second; None: as many as the service takes."""
     max_in_flight: int = 0
@@ -47,13 +47,16 @@ class Share:
     """It may read the metrics of its models."""
     token: str | None = field(default=None, repr=False)
     """Only where it was asked for; the service gives it once. No display shows it."""
+    env_file: str = ""
+    """The file that was made of the url and the token; empty: none."""
 
     def _card(self) -> Card:
         return Card(
             f"{', '.join(self.models)} shared with {self.label}",
             {
                 "link": self.link,
-                "token": "in .token of this object, and nowhere else" if self.token else "",
+                "token": "in .token of this object, and nowhere else" if self.token and not self.env_file else "",
+                "file": self.env_file and f"{self.env_file}, with the url and the token; only you can read it",
                 "url": self.url,
                 "limits": ", ".join(_limits(self, " requests")),
                 "version": self.version or "",
@@ -164,7 +167,7 @@ class ShareTable(Rows[SharedAccess]):
 
 def share_of(answer: Mapping[str, Any]) -> Share:
     """Decode the service's answer to a new share."""
-    return Share(**_known(Share, answer))
+    return Share(**{"link": "", **_known(Share, answer)})
 
 
 def table_of(answer: list[Mapping[str, Any]]) -> ShareTable:

@@ -272,7 +272,7 @@ def _token(workbench: Workbench, command: Command) -> Card:
 
 
 def _share(workbench: Workbench, command: Command) -> object:
-    flags = command.flags
+    flags = {flag: value.strip("'\"") for flag, value in command.flags.items()}
     if "--with" not in flags:
         raise Misuse(f"share needs whom it is for: {VERBS['share'].usage.replace('[--with LABEL]', '--with LABEL')}")
     limit = flags.get("--max-in-flight")
