@@ -86,6 +86,10 @@ REFUSED: Final[list[Case]] = [
         ("no colon", LIVE + b"nothing\r\n\r\n"),
         ("no Host", b"GET /v2/health/live HTTP/1.1\r\n\r\n"),
         ("Host twice", LIVE + HOST + b"\r\n"),
+        ("Authorization twice", LIVE + 2 * b"Authorization: Bearer a\r\n" + b"\r\n"),
+        ("another host in the request line", NEXT.replace(b" /v2", b" http://evil.example/v2")),
+        ("more than the host in the request line", NEXT.replace(b" /v2", b" http://localhost.evil/v2")),
+        ("a user in the request line", NEXT.replace(b" /v2", b" http://localhost@evil/v2")),
         # Request lines
         ("two spaces", LIVE.replace(b"GET /", b"GET  /") + b"\r\n"),
         ("a space in the path", LIVE.replace(b"live", b"li ve") + b"\r\n"),

@@ -13,6 +13,7 @@ import httptools
 MAX_FIELDS: Final = 128
 """Header fields of one request."""
 
+_AUTHORITY_END = re.compile(rb"[/?#]")
 _REQUEST_LINE: Final = re.compile(rb"([A-Z][A-Z-]*) ([^ \r\n]+) HTTP/1\.([01])\r\n")
 
 
@@ -55,7 +56,8 @@ def parse_head(raw: bytes) -> RequestHead:
 
     Raises MalformedRequest. Refused on top of what llhttp refuses (fields of invalid names, folded lines, bare line
     feeds, Content-Length repeated or beside Transfer-Encoding) are other transfer codings than chunked, repeated or
-    missing Host, other versions, and request lines that are not three parts with one space between them.
+    missing Host, a request line that names another one, repeated Authorization, other versions, and request lines that
+    are not three parts with one space between them.
     """
     if raw.count(b"\n") > MAX_FIELDS + 2:  # before the parser calls for each of thousands
         raise MalformedRequest(f"The request has more than {MAX_FIELDS} header fields.", 431)
@@ -79,6 +81,8 @@ def parse_head(raw: bytes) -> RequestHead:
     hosts = names.count(b"host")
     if hosts > 1 or (latest and hosts == 0):
         raise MalformedRequest("A request has exactly one Host header.")
+    if names.count(b"authorization") > 1:
+        raise MalformedRequest("A request has one Authorization header at most.")
     lengths = names.count(b"content-length")
     coding = headers.get(b"transfer-encoding")
     if lengths > 1 or (lengths and coding is not None):
@@ -89,7 +93,7 @@ def parse_head(raw: bytes) -> RequestHead:
         body_bytes = None
     else:
         body_bytes = int(headers.get(b"content-length", b"0"))
-    path, query = _target(line[2])
+    path, query = _target(line[2], headers.get(b"host", b""))
     connection = headers.get(b"connection", b"").lower()
     closes = b"close" in connection and b"close" in (each.strip() for each in connection.split(b","))
     method = line[1].decode("ascii")
@@ -110,11 +114,13 @@ class _Fields:
         self.complete = True
 
 
-def _target(target: bytes) -> tuple[str, bytes]:
-    """(path, query) of a request target in any of its forms."""
+def _target(target: bytes, host: bytes) -> tuple[str, bytes]:
+    """(path, query) of a request target in any of its forms; one that names a host has to name `host`."""
     try:
         url = httptools.parse_url(target)
         path = (url.path or b"/").decode("ascii")
     except (httptools.HttpParserError, UnicodeDecodeError):
         raise MalformedRequest("The request's path is not a path.") from None
+    if url.host and host and _AUTHORITY_END.split(target.partition(b"://")[2], 1)[0].lower() != host.lower():
+        raise MalformedRequest("The request line names another host than the Host header.")
     return unquote(path) if "%" in path else path, url.query or b""
