@@ -72,6 +72,22 @@ async def test_a_share_of_a_version_calls_and_sees_this_one_alone(house: House) 
     assert f"It calls version {version} of digits, whichever version others call." in document["x-share"]["terms"]
 
 
+async def test_neither_a_split_nor_a_label_nor_a_word_leads_out_of_a_version(house: House) -> None:
+    version = await staged(house)
+    call = Driver(house.app, await shared(house, version="1"))
+    for path, sent in (("route", {"weights": {version: 0.5}}), ("labels", {"next": version})):
+        reply = await house.call("POST", f"/control/models/digits/{path}", sent)
+        assert reply.status == 200, reply.body
+    for headers in ({}, {"x_route": version}, {"x_route": "next"}, {"x_route_key": "user-7"}):
+        for parameters in ({}, {"route": version}, {"route": "next"}, {"model_version": version}):
+            for _ in range(2):
+                sent = body(1.0) | {"parameters": parameters}
+                reply = await call("POST", f"{DIGITS}/infer", sent, **headers)
+                assert (reply.status, reply.json["model_version"]) == (200, "1"), (headers, parameters)
+    for other in ("next", f"0{version}", f"1/versions/{version}", f"+{version}"):
+        assert (await call("POST", f"{DIGITS}/versions/{other}/infer", body(1.0))).status == 403
+
+
 async def test_a_share_of_a_version_that_is_gone_is_told_so_and_calls_no_other(house: House) -> None:
     version = await staged(house)
     call = Driver(house.app, await shared(house, version=version))

@@ -182,6 +182,9 @@ for number in range(first, first + 100_000):
     store.add(StoredShare(ShareRecord(id, id, ("digits",), None, 16, 1.0, 4e9), None, code, 4e9))
     store.claim(id, token)
     print(id, flush=True)
+    if number % 3 == 0:
+        store.revoke(id, 3e9)
+        print("revoked", id, flush=True)
 """
 
 
@@ -189,19 +192,23 @@ for number in range(first, first + 100_000):
 def test_what_was_given_out_is_there_after_a_kill_in_the_middle_of_a_write(tmp_path: Path, killed_after: int) -> None:
     path = tmp_path / "shares.sqlite"
     given: list[str] = []
+    revoked: list[str] = []
     for first in (0, 1_000_000):  # the second finds what the first left
         command = [sys.executable, "-c", _WRITER, str(path), str(first)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
             assert writer.stdout is not None
-            given += [writer.stdout.readline().strip() for _ in range(killed_after)]
+            said = [writer.stdout.readline() for _ in range(killed_after)]
             writer.kill()
-            given += writer.stdout.read().split()
+            for line in said + writer.stdout.readlines():
+                (revoked if line.startswith("revoked") else given).append(line.split()[-1])
         assert writer.returncode == -signal.SIGKILL
     store = ShareStore(path)
     store.open()
     kept = {each.record.id: each for each in store.shares()}
     assert store.notes == []
     assert set(given) <= kept.keys() and len(kept) <= len(given) + 2
-    assert all(kept[id].token is not None and kept[id].code is None for id in given)
+    assert all(kept[id].code is None for id in given)
+    assert all(kept[id].token is None and kept[id].record.revoked_at for id in revoked), "no revoked share is back"
+    assert all(kept[id].token for id in given if kept[id].record.revoked_at is None), "nor is one without its token"
     store.add(StoredShare(record("after"), None, b"c" * 32, 9.0))
     store.close()
