@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from tests import models
+from tests.helpers import sequence_models as made
 from workbench.core.messages import InferRequest
 from workbench.core.model import ModelState
 from workbench.engine import Engine
-from workbench.errors import Conflict, InvalidInput, ModelError, ModelNotFound, StorageError, Unavailable
+from workbench.errors import Conflict, InvalidInput, ModelError, ModelNotFound, StorageError, Unavailable, Unsupported
 from workbench.repository import desired_state
 from workbench.repository.desired_state import DesiredKind, DesiredState
 from workbench.repository.local import LocalRepository
@@ -402,6 +403,14 @@ async def test_a_version_that_is_unloaded_takes_its_labels_with_it(start: Start)
 # Weights
 
 
+def renamed() -> bytes:
+    """A model with another input."""
+    other = models.add_constant(9)
+    other.graph.input[0].name = "other"
+    other.graph.node[0].input[0] = "other"
+    return other.SerializeToString()
+
+
 async def two(start: Start) -> Engine:
     engine = await start()
     await engine.load("m", onnx_bytes(1))
@@ -467,10 +476,7 @@ async def test_weights_over_all_or_of_a_version_that_is_not_ready_are_refused_an
         await engine.versions.route("m", {"1": 0.5, "2": 0.6})
     with pytest.raises(ModelNotFound, match="version 7 is not found; loaded: 1, 2"):
         await engine.versions.route("m", {"7": 0.1})
-    other = models.add_constant(3)
-    other.graph.input[0].name = "other"
-    other.graph.node[0].input[0] = "other"
-    await engine.load("m", other.SerializeToString(), route=False)
+    await engine.load("m", renamed(), route=False)
     with pytest.raises(Conflict, match="version 3 of model 'm' cannot take a part of the calls of version 1"):
         await engine.versions.route("m", {"3": 0.1})
     with pytest.raises(Conflict, match="has other inputs or outputs than version 1"):
@@ -573,3 +579,30 @@ async def test_the_policy_of_a_model_holds_for_a_version_that_was_loaded_before_
     await engine.configure("m", {"versions": "latest:2"})
     assert (await engine.commit("m", "2")).status.config.versions == "latest:2"
     assert loaded(engine) == loaded(await start()) == {"1": False, "2": True}
+
+
+async def test_a_new_version_with_other_inputs_shares_its_calls_with_none_that_takes_the_former_ones(
+    start: Start,
+) -> None:
+    engine = await two(start)
+    await engine.versions.route("m", {"2": 0.5}, by="user")
+    await engine.load("m", renamed(), force=True)
+    for each in (engine, None):
+        engine = each or await start()
+        assert [each.weight for each in engine.statuses("m") if each.routed] == [1.0]
+        for _ in range(20):
+            response = await engine.infer(InferRequest("m", {"other": np.zeros((1, 4), np.float32)}))
+            assert response.version == "3"
+        assert await answer(engine, "2") == 2
+
+
+async def test_models_with_state_are_not_split(start: Start, tmp_path: Path) -> None:
+    folder = made.save(tmp_path / "repository", "m", made.accumulator(), made.config(made.state()))
+    engine = await start()
+    await engine.load("m", folder)
+    second = made.accumulator()
+    second.doc_string = "another version"
+    models.save(second, folder / "2" / "model.onnx")
+    await engine.load("m", folder, route=False)
+    with pytest.raises(Unsupported, match="keeps state between requests, so its calls cannot be split"):
+        await engine.versions.route("m", {"2": 0.5})

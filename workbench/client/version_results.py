@@ -46,7 +46,8 @@ class VersionTable(Rows[VersionEntry]):
 
     def __repr__(self) -> str:
         title = f"{self.model}, versions={self.policy}"
-        return "\n".join([text_lines([title]), text_table([self._HEAD, *self._cells()]), text_lines(self._served())])
+        parts = [text_lines([title]), text_table([self._HEAD, *self._cells()]), text_lines(self._served())]
+        return "\n".join(filter(None, parts))
 
     def _repr_html_(self) -> str:
         rows = [[escape(cell) for cell in row] for row in self._cells()]

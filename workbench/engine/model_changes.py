@@ -285,10 +285,15 @@ class ModelChanges:
         await self.noted(lambda: self.journal.arranged(name, noted, beside), lambda: self.arrange(name, plan))
 
     def _plan_with(self, new: Served) -> VersionPlan:
-        current = self.deployments.routed(new.name)
-        return after_routing(
-            self.plan(new.name), new.config.versions, new.version, current.version if current is not None else None
-        )
+        """What a name stands for once `new` is routed to. Versions with other inputs lose their part of the calls."""
+        name, plan, current = new.name, self.plan(new.name), self.deployments.routed(new.name)
+        spans = {
+            version: held
+            for version, held in plan.spans.items()
+            if (side := self.deployments.get(name, version)) is None or _same_calls(side, new)
+        }
+        plan = dataclasses.replace(plan, spans=spans, by=plan.by if spans else "")
+        return after_routing(plan, new.config.versions, new.version, None if current is None else current.version)
 
     def _kept_beside(self, new: Served) -> tuple[Deployment | None, list[Deployment]]:
         """What stays loaded for when `new`, which is about to be routed, fails; and what was kept so far and goes."""
@@ -363,6 +368,13 @@ def check_same_signature(current: Served | None, new: Served, force: bool) -> No
         return
     if difference := current.signature.difference(new.signature):
         raise signature_changed(new.name, current.version, difference)
+
+
+def _same_calls(one: Served, other: Served) -> bool:
+    """Whether calls of one can be given to the other."""
+    if one.signature is None or other.signature is None:
+        return False
+    return not one.signature.difference(other.signature) and other.status().sequence_config is None
 
 
 def _can_stand_in(kept: Deployment, new: Served) -> bool:
