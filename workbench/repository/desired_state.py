@@ -283,7 +283,8 @@ class DesiredState:
 
     def plans(self) -> dict[str, VersionPlan]:
         """What each name stands for beside its routed version."""
-        return {name: plan_of(text) for name, text in self._read("SELECT name, plan FROM plans")}
+        found = {name: plan_of(name, text) for name, text in self._read("SELECT name, plan FROM plans")}
+        return {name: plan for name, plan in found.items() if plan != VersionPlan()}
 
     def owners(self) -> dict[str, str]:
         """Digest -> the models that it is kept for, in words."""

@@ -13,6 +13,8 @@ from workbench.config import ModelConfig, model_config
 from workbench.core.model import DesiredModel, check_model_name, check_model_version
 from workbench.core.version_plan import VersionPlan
 from workbench.errors import InvalidInput
+from workbench.versions.labels import check_label
+from workbench.versions.traffic_split import are_sound
 
 VERSION_TABLES: Final = (
     """CREATE TABLE beside (
@@ -45,9 +47,17 @@ def text_of(plan: VersionPlan) -> str:
     return msgspec.json.encode(plan).decode()
 
 
-def plan_of(text: str) -> VersionPlan:
+def plan_of(name: str, text: str) -> VersionPlan:
     """The plan of a row; an empty one where it can be none."""
     try:
-        return msgspec.json.decode(text, type=VersionPlan)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return VersionPlan()
+        check_model_name(name)
+        plan = msgspec.json.decode(text, type=VersionPlan)
+        for version in (*plan.beside, *plan.held, *plan.before, *plan.labels.values(), *plan.spans):
+            check_model_version(version)
+        for label in plan.labels:
+            check_label(label)
+        if are_sound(plan.spans):
+            return plan
+    except (InvalidInput, msgspec.DecodeError, UnicodeDecodeError):
+        pass
+    return VersionPlan()

@@ -66,6 +66,16 @@ def spread(spans: Mapping[str, Spans], weights: Mapping[str, float]) -> dict[str
     return {version: held for version, held in after.items() if held}
 
 
+def are_sound(spans: Mapping[str, Spans]) -> bool:
+    """Whether these are places, and none is held twice."""
+    at = 0
+    for begin, end in sorted(span for held in spans.values() for span in held):
+        if not at <= begin < end:
+            return False
+        at = end
+    return at <= SLOTS
+
+
 def side_of(spans: Mapping[str, Spans], slot: int) -> str | None:
     """The version that a place belongs to; None: the routed one."""
     for version, held in spans.items():
