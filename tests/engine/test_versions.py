@@ -606,3 +606,16 @@ async def test_models_with_state_are_not_split(start: Start, tmp_path: Path) -> 
     await engine.load("m", folder, route=False)
     with pytest.raises(Unsupported, match="keeps state between requests, so its calls cannot be split"):
         await engine.versions.route("m", {"2": 0.5})
+
+
+async def test_the_part_of_a_version_that_does_not_come_back_is_the_routed_ones(start: Start) -> None:
+    engine = await two(start)
+    await engine.versions.route("m", {"2": 0.5})
+    journal = engine._journal
+    assert isinstance(journal, DesiredState)
+    model = journal.remembered("m", "2")
+    assert model is not None
+    journal.quarantined(model, "its runs ended the service")
+    engine = await start()
+    assert engine.status("m").weight == 1.0
+    assert await split(engine, 20) == {"1": 20}

@@ -12,7 +12,7 @@ from workbench.engine.pipeline_deployment import PipelineDeployment
 from workbench.engine.served import Served
 from workbench.versions.routing_table import RoutingTable
 from workbench.versions.split_router import Split
-from workbench.versions.traffic_split import SLOTS, weight_of
+from workbench.versions.traffic_split import SLOTS, Spans, weight_of
 
 Key = tuple[str, str]
 
@@ -133,8 +133,11 @@ class Deployments:
             self._plans[name] = plan
         self._publish()
         routed = self._routed.get(name)
+        weights = {version: weight_of(spans) for version, (_, spans) in self._weighted(name, plan).items()}
+        if routed is not None:
+            weights[routed.version] = 1.0 - sum(weights.values())
         for each in self.of(name):
-            each.place(each is routed, plan.labels_of(each.version), _weight(plan, each, routed))
+            each.place(each is routed, plan.labels_of(each.version), weights.get(each.version, 0.0))
 
     def remove(self, deployment: Served) -> None:
         """It answers to nothing any more; it lives until it is buried."""
@@ -173,16 +176,20 @@ class Deployments:
         self._publish()
 
     def _split(self, name: str, plan: VersionPlan) -> Split[Served] | None:
-        routed = self._routed.get(name)
-        weighted = {}
-        for version, spans in plan.spans.items():
-            target = self._serving.get((name, version))
-            # One that is being restored gets its calls once it is Ready; until then the routed one has them.
-            if target is not None and target.state is ModelState.READY:
-                weighted[version] = (target, spans)
+        routed, weighted = self._routed.get(name), self._weighted(name, plan)
         if routed is None or not weighted:
             return None
         return Split(routed, weighted, plan.by, plan.labels, random.randrange(SLOTS))
+
+    def _weighted(self, name: str, plan: VersionPlan) -> dict[str, tuple[Served, Spans]]:
+        """The versions that get a part of the calls. One that is being restored gets its part once it is Ready, and one
+        that could not be none; until then the routed one has them."""
+        found = ((version, self._serving.get((name, version)), spans) for version, spans in plan.spans.items())
+        return {
+            version: (target, spans)
+            for version, target, spans in found
+            if target is not None and target.state is ModelState.READY
+        }
 
     def _publish(self) -> None:
         failed = {key: status.reason for key, status in self._failed.items()}
@@ -194,10 +201,3 @@ class Deployments:
             for each in self._living:
                 if isinstance(each, PipelineDeployment):
                     each.members_changed()
-
-
-def _weight(plan: VersionPlan, deployment: Served, routed: Served | None) -> float:
-    """The part of the calls without a version that it gets."""
-    if deployment is not routed:
-        return weight_of(plan.spans.get(deployment.version, ()))
-    return 1.0 - weight_of(tuple(span for spans in plan.spans.values() for span in spans))
