@@ -1,14 +1,19 @@
-"""How far a restore has come, as it is told while it lasts."""
+"""How far a restore has come, as it is told while it lasts, and what it brings back to fall back to."""
 
 from __future__ import annotations
 
 import asyncio
+import shutil
 from pathlib import Path
 from typing import cast
 
+import pytest
+
+from tests import models
+from tests.engine.fakes import FakeSession, Opener
 from tests.helpers.waiting import until_async
 from workbench.config import ModelConfig, ServerConfig
-from workbench.core.model import DesiredModel
+from workbench.core.model import DesiredModel, ModelState
 from workbench.engine import Engine
 from workbench.errors import ModelError
 from workbench.repository.store import ModelStore
@@ -25,6 +30,13 @@ class Slow:
         await self.let.acquire()
         if model.name == "m1":
             raise ModelError("it does not load")
+
+    @property
+    def versions(self) -> Slow:
+        return self
+
+    async def restore_fallback(self, name: str) -> None:
+        """It has none."""
 
 
 async def test_each_model_that_is_done_with_counts_also_one_that_fails(tmp_path: Path) -> None:
@@ -43,3 +55,37 @@ async def test_each_model_that_is_done_with_counts_also_one_that_fails(tmp_path:
         assert persistence.progress == ""
     finally:
         persistence.close()
+
+
+@pytest.mark.parametrize("kept", [True, False])
+async def test_a_version_to_fall_back_to_is_loaded_again(
+    tmp_path: Path, kept: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    for start in ("first", "second"):
+        store = ModelStore(tmp_path / "models")
+        persistence = ModelPersistence(ServerConfig(data_dir=tmp_path, trial=False), store)
+        persistence.open()
+        engine = Engine(store, journal=persistence.state, open_session=Opener(FakeSession(), FakeSession()))
+        await engine.start()
+        try:
+            assert await persistence.restore(engine) == (set() if start == "first" else {"m"})
+            if start == "first":
+                await engine.load("m", models.add_constant(1.0).SerializeToString(), {"fallback": "previous"})
+                await engine.load("m", models.add_constant(2.0).SerializeToString())
+            await persistence.tidy_start(engine)
+            states = {each.version: each.state for each in engine.statuses("m") if each.state is not ModelState.GONE}
+            if start != "first" and not kept:
+                assert states == {"2": ModelState.READY} and not told(engine)
+                assert "model m has no version to fall back to" in caplog.text
+            else:
+                assert states == {"1": ModelState.READY, "2": ModelState.READY} and told(engine) == "1"
+            if start == "first" and not kept:
+                shutil.rmtree(store.root / next(each.digest for each in engine.statuses("m") if each.version == "1"))
+        finally:
+            await engine.close()
+            persistence.close()
+
+
+def told(engine: Engine) -> str:
+    circuit = engine.status("m").circuit
+    return circuit.fallback if circuit is not None else ""

@@ -306,6 +306,17 @@ class ModelChanges:
             kept = None
         return kept, [each for each in (before.fallback,) if each is not None and each not in (kept, new)]
 
+    def lacks_fallback(self, routed: Served | None) -> bool:
+        """Whether the settings of what is routed ask for a version to fall back to, and there is none."""
+        return isinstance(routed, Deployment) and routed.fallback is None and routed.config.fallback != "none"
+
+    def stand_in(self, kept: Served, routed: Served | None) -> bool:
+        """Have `kept` answer where the breaker of `routed` is open. False: it cannot."""
+        if not (isinstance(kept, Deployment) and isinstance(routed, Deployment) and _can_stand_in(kept, routed)):
+            return False
+        routed.fallback = kept
+        return True
+
     def retire(self, deployment: Served, timeout_s: float = DRAIN_TIMEOUT_S) -> asyncio.Task[None]:
         """It answers nothing new from now on; the task, which `close` waits for too, ends when it is Gone."""
         self.deployments.remove(deployment)

@@ -306,3 +306,17 @@ class VersionControl:
                 await ended(changes.retire(deployment))
             else:
                 self._deployments.arrange(name, changes.plan(name))
+
+    async def restore_fallback(self, name: str) -> None:
+        """Have the version before stand in for the routed one, where its `fallback` asks for that; after all else of
+        the name is restored. Raises ModelError, and Conflict where it is not kept any more."""
+        changes = self._changes
+        async with changes.changing(check_model_name(name)):
+            routed, before = self._deployments.routed(name), changes.plan(name).before
+            if not before or not changes.lacks_fallback(routed):
+                return
+            if any(status.version == before[-1] for status in self._deployments.failures(name)):
+                return  # as one that ended the process when it was loaded for this
+            deployment = self._deployments.get(name, before[-1]) or await self._loaded_again(name, before[-1])
+            if not changes.stand_in(deployment, routed) and deployment.version not in changes.plan(name).beside:
+                await ended(changes.retire(deployment))

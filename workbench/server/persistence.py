@@ -137,6 +137,13 @@ class ModelPersistence:
         for each in remembered:
             if each.kind is DesiredKind.QUARANTINED:
                 engine.quarantine(each.model, each.reason)
+        for each in serving:
+            try:
+                await engine.versions.restore_fallback(each.model.name)
+            except WorkbenchError as error:  # what serves does so without it
+                log.error("model %s has no version to fall back to: %s", each.model.name, error.message)
+            except Exception:
+                log.exception("model %s has no version to fall back to", each.model.name)
         return {each.model.name for each in serving}
 
     # Files
