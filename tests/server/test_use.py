@@ -19,7 +19,7 @@ from workbench.server.worker_main import _pulse, _StopRequest
 async def test_what_takes_long_is_use_for_as_long_as_it_lasts(house: House, what: str) -> None:
     service = house.service
     lasts: AbstractAsyncContextManager[object]
-    lasts = service.engine._changing("m") if what == "a change" else nullcontext()
+    lasts = service.engine._changes.changing("m") if what == "a change" else nullcontext()
     pulse = asyncio.create_task(_pulse(service, cast(H1Server, None), _StopRequest(), None))
     try:
         async with lasts:
