@@ -57,9 +57,9 @@ async def test_each_model_that_is_done_with_counts_also_one_that_fails(tmp_path:
         persistence.close()
 
 
-@pytest.mark.parametrize("kept", [True, False])
+@pytest.mark.parametrize("trouble", ["", "its file is gone", "it ended the process before"])
 async def test_a_version_to_fall_back_to_is_loaded_again(
-    tmp_path: Path, kept: bool, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, trouble: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     for start in ("first", "second"):
         store = ModelStore(tmp_path / "models")
@@ -74,15 +74,24 @@ async def test_a_version_to_fall_back_to_is_loaded_again(
                 await engine.load("m", models.add_constant(2.0).SerializeToString())
             await persistence.tidy_start(engine)
             states = {each.version: each.state for each in engine.statuses("m") if each.state is not ModelState.GONE}
-            if start != "first" and not kept:
+            if start == "first" or not trouble:
+                assert states == {"1": ModelState.READY, "2": ModelState.READY} and told(engine) == "1"
+            elif trouble == "its file is gone":
                 assert states == {"2": ModelState.READY} and not told(engine)
                 assert "model m has no version to fall back to" in caplog.text
             else:
-                assert states == {"1": ModelState.READY, "2": ModelState.READY} and told(engine) == "1"
-            if start == "first" and not kept:
-                shutil.rmtree(store.root / next(each.digest for each in engine.statuses("m") if each.version == "1"))
+                assert states == {"1": ModelState.FAILED, "2": ModelState.READY} and not told(engine)
+            kept = next((each for each in engine.statuses("m") if each.version == "1"), None)
         finally:
             await engine.close()
+            if start == "first" and trouble and kept is not None:
+                if trouble == "its file is gone":
+                    shutil.rmtree(store.root / kept.digest)
+                else:
+                    persistence.state.attempting(DesiredModel("m", "1", kept.digest, kept.config))
+                    assert persistence.state._connection is not None
+                    persistence.state._connection.close()  # it ends here, and tidies nothing up
+                    persistence.state._connection = None
             persistence.close()
 
 
