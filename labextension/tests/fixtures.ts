@@ -102,7 +102,9 @@ export function model(differs: Partial<IModelStatus> = {}): IModelStatus {
   };
 }
 
-const IDLE = Object.fromEntries(FIGURES.map(({ key }) => [key, 0])) as unknown as IModelFigures;
+const IDLE = Object.fromEntries(
+  FIGURES.filter(({ key }) => key !== 'cache_ratio').map(({ key }) => [key, 0])
+) as unknown as IModelFigures;
 
 export function figures(differs: Partial<IModelFigures> = {}): IModelFigures {
   return {

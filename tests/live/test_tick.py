@@ -5,6 +5,7 @@ import pytest
 from msgspec import UNSET
 
 from tests.live.ticks import FakeService, ticks
+from workbench.core.cache_figures import CacheFigures
 from workbench.core.histogram import SERVICE, Histogram
 from workbench.core.ports import Outcome
 from workbench.live.tick import RecentLatency, TickReader, detail
@@ -24,6 +25,20 @@ def test_the_versions_of_a_model_are_one() -> None:
     assert figures.p50_s == pytest.approx(0.001, rel=0.03)
     assert figures.p99_s == pytest.approx(0.1, rel=0.03)
     assert tick.models["other"].p50_s is None
+
+
+def test_a_cache_shows_what_was_not_run_in_a_tick_of_all_that_were_looked_for() -> None:
+    service, made = FakeService(("digits", "1"), ("digits", "2")), TickReader()
+    service.caches = {"1": CacheFigures(hits=5, joined=1, misses=4, remote=2)}
+    assert made.take(service.snapshot()).models["digits"].cache_ratio == pytest.approx(8 / 12, rel=1e-3)
+    assert made.take(service.snapshot()).models["digits"].cache_ratio is None
+    service.caches = {"1": CacheFigures(8, 1, 5, remote=2), "2": CacheFigures(misses=4)}
+    assert made.take(service.snapshot()).models["digits"].cache_ratio == pytest.approx(3 / 8)
+    service.loaded_at += 1  # loaded anew, so its counts have begun anew
+    service.caches = {"1": CacheFigures(9, misses=1)}
+    assert made.take(service.snapshot()).models["digits"].cache_ratio == pytest.approx(0.9)
+    service.caches = {}
+    assert made.take(service.snapshot()).models["digits"].cache_ratio is UNSET
 
 
 def test_percentiles_look_back_on_two_seconds() -> None:

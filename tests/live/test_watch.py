@@ -68,7 +68,9 @@ async def test_each_change_is_told_once(watch: Watch, shared: SharedService, hea
 async def test_a_load_that_is_over_before_anybody_looks_was_work_all_the_same(watch: Watch, heard: Heard) -> None:
     watch._update_models([{"name": "m", "state": "Ready", "queued": 0}])
     assert (len(heard.models), heard.works) == (1, 1)
-    watch._update_models([{"name": "m", "state": "Ready", "queued": 3, "sequences": {"active": 1}}])
+    watch._update_models(
+        [{"name": "m", "state": "Ready", "queued": 3, "sequences": {"active": 1}, "cache": {"hits": 1}}]
+    )
     watch._update_models([])
     assert (len(heard.models), heard.works) == (2, 1)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from workbench.core.cache_figures import CacheFigures
 from workbench.core.messages import ReleaseReason, Timings
 from workbench.core.model import ModelState, ModelStatus
 from workbench.core.ports import Outcome
@@ -21,6 +22,9 @@ class FakeService:
     def __init__(self, *versions: tuple[str, str], epoch: str = EPOCH) -> None:
         self.now = 1000.0
         self.queued = 0
+        self.caches: dict[str, CacheFigures] = {}
+        """By version."""
+        self.loaded_at = 1.0
         self.versions = list(versions) or [("digits", "1")]
         self._metrics = Metrics(lambda: self.now, lambda: self.now)
         self._metrics.watch(self._statuses)
@@ -52,7 +56,16 @@ class FakeService:
 
     def _statuses(self) -> list[ModelStatus]:
         return [
-            ModelStatus(name, version, ModelState.READY, device="cpu", routed=True, queued=self.queued)
+            ModelStatus(
+                name,
+                version,
+                ModelState.READY,
+                device="cpu",
+                routed=True,
+                queued=self.queued,
+                cache=self.caches.get(version),
+                loaded_at=self.loaded_at,
+            )
             for name, version in self.versions
         ]
 

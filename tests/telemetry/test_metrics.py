@@ -102,6 +102,8 @@ def test_a_result_cache_shows_in_the_prometheus_text() -> None:
         found = samples(metrics)
         asked = [found[f"infer_cache_requests_total|{result}"] for result in ("hit", "remote", "joined", "miss")]
         assert asked == [5, 8, 2, 3]
+        triton = [found[f"nv_cache_num_{each}_per_model"] for each in ("hits", "misses")]
+        assert triton == [15, 3]
         assert found["infer_cache_remote_resting"] == bool(note)
         assert [found[f"infer_cache_dropped_total|{reason}"] for reason in ("room", "age")] == [4, 1]
         assert (found["infer_cache_entries"], found["infer_cache_size_bytes"]) == (6, 7000)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 
 @dataclass(frozen=True, slots=True)
 class CacheFigures:
     """The result cache of one load of a version at one moment; the counts are since the load."""
+
+    RESULTS: ClassVar = ("hit", "remote", "joined", "miss")
+    """What `asked` counts."""
 
     hits: int = 0
     """Requests that were answered from what is kept."""
@@ -35,7 +39,7 @@ class CacheFigures:
 
     @property
     def asked(self) -> tuple[int, int, int, int]:
-        """Requests by what came: `hits`, `remote`, `joined`, `misses`."""
+        """Requests by what came, in the order of RESULTS."""
         return self.hits, self.remote, self.joined, self.misses
 
     @property

@@ -39,6 +39,9 @@ class ModelFigures:
     p99_s: float | None
     queued: int
     busy: float
+    cache_ratio: float | UnsetType | None = UNSET
+    """The part of the requests that a result cache was asked for which was not run; None if there were none, and left
+    out if no version has a cache."""
     last_error: Mapping[str, Any] | UnsetType = UNSET
     """The last error, for NEWS_S seconds; left out after that."""
 
@@ -185,8 +188,18 @@ class TickReader:
             p99_s=p99_s,
             queued=sum(entry["queued"] for entry in entries),
             busy=_shown(sum(entry["busy"] for entry in entries)),
+            cache_ratio=_cache_ratio(entries),
             last_error=error if error is not None and error["time"] > now - NEWS_S else UNSET,
         )
+
+
+def _cache_ratio(entries: Sequence[Entry]) -> float | UnsetType | None:
+    found = [cache for entry in entries if (cache := entry.get("cache")) is not None]
+    if not found:
+        return UNSET
+    counts = _added(found)
+    asked = sum(counts.values())
+    return _shown(1 - counts["miss"] / asked) if asked else None
 
 
 def last_error(entries: Sequence[Entry]) -> Mapping[str, Any] | None:

@@ -428,8 +428,8 @@ async def answered(asked: Awaitable[Answer]) -> Answer:
 
 
 def _lasting(status: Status) -> Status:
-    """Return the status without the queue length and the sequences, which change all the time."""
-    return {name: value for name, value in status.items() if name not in ("queued", "sequences")}
+    """Return the status without its figures, which change all the time."""
+    return {name: value for name, value in status.items() if name not in ("queued", "sequences", "cache")}
 
 
 def _standing(snapshot: Mapping[str, Any]) -> object:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from workbench.core.cache_figures import CacheFigures
 from workbench.core.circuit import CircuitState
 from workbench.core.histogram import SERVICE
 from workbench.core.messages import ReleaseReason
@@ -189,7 +190,7 @@ def _caches(state: State) -> Iterator[Family]:
     for status in state.statuses:
         if (cache := status.cache) is not None:
             key = (status.name, status.version)
-            for result, count in zip(("hit", "remote", "joined", "miss"), cache.asked, strict=True):
+            for result, count in zip(CacheFigures.RESULTS, cache.asked, strict=True):
                 requests.add((*key, result), count)
             dropped.add((*key, "room"), cache.evicted)
             dropped.add((*key, "age"), cache.expired)

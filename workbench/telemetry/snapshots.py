@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+from workbench.core.cache_figures import CacheFigures
 from workbench.core.model import ModelStatus
 from workbench.telemetry.counters import Counters
 from workbench.telemetry.machine_use import MachineUse
@@ -29,6 +30,7 @@ def snapshot(state: State, before: State, sequence: int, epoch: str) -> dict[str
     """
     interval_s = state.taken_at - before.taken_at
     statuses = {(status.name, status.version): status for status in state.statuses}
+    statuses_before = {(status.name, status.version): status for status in before.statuses}
     models = []
     for key, total in sorted(state.figures.items()):
         earlier = before.figures.get(key, NOTHING)
@@ -38,7 +40,8 @@ def snapshot(state: State, before: State, sequence: int, epoch: str) -> dict[str
         )
         status = statuses.get(key)
         if status is not None or figures.requests:  # the last requests of a removed version still count
-            models.append(_model(key[0], key[1], figures, status, interval_s))
+            cache = _cache(status, statuses_before.get(key))
+            models.append(_model(key[0], key[1], figures, status, interval_s) | {"cache": cache})
     return {
         "epoch": epoch,
         "sequence": sequence,
@@ -53,6 +56,16 @@ def snapshot(state: State, before: State, sequence: int, epoch: str) -> dict[str
         "machine": _machine(state.machine),
         "models": models,
     }
+
+
+def _cache(status: ModelStatus | None, before: ModelStatus | None) -> dict[str, int] | None:
+    """Return the requests that a model's cache was asked for since `before`, by what came; None if it has none."""
+    if status is None or status.cache is None:
+        return None
+    same = before is not None and before.loaded_at == status.loaded_at and before.cache is not None
+    earlier = before.cache.asked if same and before is not None and before.cache is not None else (0, 0, 0, 0)
+    counts = zip(CacheFigures.RESULTS, status.cache.asked, earlier, strict=True)
+    return {result: max(0, count - was) for result, count, was in counts}
 
 
 class Snapshots:

@@ -60,10 +60,15 @@ def families(
         "nv_inference_pending_request_count", "Instantaneous number of pending requests awaiting execution", *labels
     )
     loads = gauge("nv_model_load_duration_secs", "Model load time in seconds", *labels)
+    hits = counter("nv_cache_num_hits_per_model", "Number of cache hits per model", *labels)
+    misses = counter("nv_cache_num_misses_per_model", "Number of cache misses per model", *labels)
     for status in statuses:
+        if (cache := status.cache) is not None:
+            hits.add((status.name, status.version), cache.looked - cache.misses)
+            misses.add((status.name, status.version), cache.misses)
         pending.add((status.name, status.version), status.queued)
         loads.add((status.name, status.version), status.load_s)
-    yield from (pending, loads)
+    yield from (pending, loads, hits, misses)
     yield from _machine(machine)
 
 

@@ -226,10 +226,13 @@ function Figures({ name }: { name: string }): JSX.Element {
   const picture = React.useRef<Draw | null>(null);
   const draw = React.useCallback(() => {
     const figures = model.figures(name);
-    ON_CARD.forEach(({ text, isBad }, i) => {
+    ON_CARD.forEach(({ text, isBad, isShown }, i) => {
       const cell = cells.current[i] ?? null;
       write(cell, figures ? text(figures) : format.UNKNOWN);
       cell?.classList.toggle('iw-mod-bad', figures !== null && (isBad?.(figures) ?? false));
+      if (cell?.parentElement && isShown) {
+        cell.parentElement.hidden = figures === null || !isShown(figures);
+      }
     });
     const error = model.lastError(name);
     const told = error !== null && model.time - error.time < ERROR_S;

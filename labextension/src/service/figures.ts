@@ -22,6 +22,8 @@ export interface IFigure {
     readonly hint: (trans: ITrans) => string;
     readonly text: (figures: IModelFigures) => string;
     readonly isBad?: (figures: IModelFigures) => boolean;
+    /** Hidden where it says no; always shown where this is absent. */
+    readonly isShown?: (figures: IModelFigures) => boolean;
   };
 }
 
@@ -94,6 +96,17 @@ export const FIGURES = [
       label: trans => trans.__('p99'),
       hint: trans => trans.__('99 of 100 requests took no longer'),
       text: ({ p99_s }) => format.duration(p99_s)
+    }
+  },
+  {
+    key: 'cache_ratio',
+    card: {
+      name: 'cache_ratio',
+      label: trans => trans.__('cached'),
+      hint: trans =>
+        trans.__('Of the requests that the result cache was asked for, those that were not run'),
+      text: ({ cache_ratio }) => format.share(cache_ratio, 1),
+      isShown: ({ cache_ratio }) => cache_ratio !== undefined
     }
   }
 ] as const satisfies readonly IFigure[];

@@ -181,6 +181,8 @@ export interface IModelFigures {
   readonly p99_s: number | null;
   readonly queued: number;
   readonly busy: number;
+  /** Of the requests that a result cache was asked for, the part that was not run; absent where there is no cache. */
+  readonly cache_ratio?: number | null;
   /** Present only in the tick in which it is new. */
   readonly last_error?: ILastError | null;
 }
