@@ -5,14 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
+import aiohttp
 import pytest
 import pytest_asyncio
 from pytest_jupyter.jupyter_server import *  # noqa: F403
 from traitlets.config import Config
 
+from tests.models import add_constant
+from workbench.client.client import AsyncClient
 from workbench.client.shared_service import SharedService
+from workbench.jupyter.endpoint_routes import ENDPOINT
 from workbench.jupyter.extension import InferWorkbench
 
 Fetch = Callable[..., Awaitable[Any]]
@@ -100,3 +105,64 @@ async def page(extension: InferWorkbench, jp_ws_fetch: Fetch) -> AsyncIterator[S
     socket = Socket(await jp_ws_fetch("infer-workbench", "stream"))
     yield socket
     await socket.close()
+
+
+BODY = {"inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 2, 3, 4]}]}
+INFER = "/v2/models/plus/infer"
+
+
+@dataclass
+class Shared:
+    """A Jupyter server with a service behind it that serves `plus` and `other`, and a share of `plus`."""
+
+    url: str
+    """Of the endpoint."""
+    owner: AsyncClient
+    token: str
+    session: aiohttp.ClientSession
+    """A caller that knows nothing of Jupyter's login."""
+    extension: InferWorkbench
+
+    async def call(
+        self, method: str, path: str, token: str | None = "", body: object = None, **headers: str
+    ) -> tuple[int, Any, Any]:
+        """(status, headers, JSON or bytes). `token`: the share's own where it is empty, none where it is None."""
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token or self.token}"
+        data = json.dumps(body).encode() if isinstance(body, dict) else body
+        if isinstance(body, dict):
+            headers.setdefault("Content-Type", "application/json")
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        async with self.session.request(method, self.url + path, data=data, headers=sent) as answer:
+            read = await answer.read()
+            return answer.status, answer.headers, json.loads(read) if read[-1:] in (b"}", b"]") else read
+
+    async def share(self, **terms: Any) -> dict[str, Any]:
+        share = await self.owner.share({"models": ["plus"], "show_token": True, **terms})
+        return {"id": share.id, "token": share.token, "link": share.link}
+
+
+@pytest_asyncio.fixture
+async def shared(
+    ask: Ask, extension: InferWorkbench, workplace: SharedService, jp_root_dir: Any, jp_http_port: int, jp_base_url: str
+) -> AsyncIterator[Shared]:
+    for name in ("plus", "other"):
+        (jp_root_dir / f"{name}.onnx").write_bytes(add_constant(1.0, ("batch", "columns")).SerializeToString())
+        await ask("models", name, "load", body={"path": f"{name}.onnx"})
+    record = workplace.record()
+    assert record is not None
+    url = f"http://localhost:{jp_http_port}{jp_base_url}{ENDPOINT}"
+    async with AsyncClient(record.url, record.token) as owner, aiohttp.ClientSession() as session:
+        found = Shared(url, owner, "", session, extension)
+        found.token = (await found.share(label="team-a"))["token"]
+        yield found
+        for each in await owner.shares():
+            if each.state in ("holds", "unclaimed"):
+                await owner.revoke(each.id)
+    await extension.shared_endpoint.close()
+
+
+async def eventually(holds: Callable[[], Awaitable[bool]], limit_s: float = 60) -> None:
+    async with asyncio.timeout(limit_s):
+        while not await holds():
+            await asyncio.sleep(0.02)

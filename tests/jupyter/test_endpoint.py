@@ -7,97 +7,30 @@ import gzip
 import io
 import itertools
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
 import numpy as np
 import pytest
-import pytest_asyncio
 from tritonclient.http import InferenceServerClient, InferInput
 from yarl import URL
 
 from tests.helpers.jupyter_routes import routes_of
-from tests.jupyter.conftest import Ask
-from tests.models import add_constant
+from tests.jupyter.conftest import BODY, INFER, Ask, Shared, eventually
 from workbench.api import connect
-from workbench.client.client import AsyncClient
 from workbench.client.share_results import Share
 from workbench.client.shared_service import SharedService
 from workbench.errors import InvalidInput
-from workbench.jupyter import endpoint_handler
-from workbench.jupyter.endpoint import STRANGERS
 from workbench.jupyter.endpoint_routes import ENDPOINT, ROUTES
-from workbench.jupyter.extension import InferWorkbench
 from workbench.live.watch import Watch
 
-BODY = {"inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 2, 3, 4]}]}
-INFER = "/v2/models/plus/infer"
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
 @pytest.fixture
 def workplace(running_workplace: SharedService) -> SharedService:
     return running_workplace
-
-
-@dataclass
-class Shared:
-    """A Jupyter server with a service behind it that serves `plus` and `other`, and a share of `plus`."""
-
-    url: str
-    """Of the endpoint."""
-    owner: AsyncClient
-    token: str
-    session: aiohttp.ClientSession
-    """A caller that knows nothing of Jupyter's login."""
-    extension: InferWorkbench
-
-    async def call(
-        self, method: str, path: str, token: str | None = "", body: object = None, **headers: str
-    ) -> tuple[int, Any, Any]:
-        """(status, headers, JSON or bytes). `token`: the share's own where it is empty, none where it is None."""
-        if token is not None:
-            headers["Authorization"] = f"Bearer {token or self.token}"
-        data = json.dumps(body).encode() if isinstance(body, dict) else body
-        if isinstance(body, dict):
-            headers.setdefault("Content-Type", "application/json")
-        sent = {name.replace("_", "-"): value for name, value in headers.items()}
-        async with self.session.request(method, self.url + path, data=data, headers=sent) as answer:
-            read = await answer.read()
-            return answer.status, answer.headers, json.loads(read) if read[-1:] in (b"}", b"]") else read
-
-    async def share(self, **terms: Any) -> dict[str, Any]:
-        share = await self.owner.share({"models": ["plus"], "show_token": True, **terms})
-        return {"id": share.id, "token": share.token, "link": share.link}
-
-
-@pytest_asyncio.fixture
-async def shared(
-    ask: Ask, extension: InferWorkbench, workplace: SharedService, jp_root_dir: Any, jp_http_port: int, jp_base_url: str
-) -> AsyncIterator[Shared]:
-    for name in ("plus", "other"):
-        (jp_root_dir / f"{name}.onnx").write_bytes(add_constant(1.0, ("batch", "columns")).SerializeToString())
-        await ask("models", name, "load", body={"path": f"{name}.onnx"})
-    record = workplace.record()
-    assert record is not None
-    url = f"http://localhost:{jp_http_port}{jp_base_url}{ENDPOINT}"
-    async with AsyncClient(record.url, record.token) as owner, aiohttp.ClientSession() as session:
-        found = Shared(url, owner, "", session, extension)
-        found.token = (await found.share(label="team-a"))["token"]
-        yield found
-        for each in await owner.shares():
-            if each.state in ("holds", "unclaimed"):
-                await owner.revoke(each.id)
-    await extension.shared_endpoint.close()
-
-
-async def eventually(holds: Callable[[], Awaitable[bool]], limit_s: float = 60) -> None:
-    async with asyncio.timeout(limit_s):
-        while not await holds():
-            await asyncio.sleep(0.02)
 
 
 def paths() -> list[tuple[str, str, bool]]:
@@ -399,90 +332,6 @@ async def test_a_body_over_the_cap_is_refused_at_its_head_or_where_it_goes_over(
     assert (status, said["code"]) == (413, "too_large")
     status, _, said = await shared.call("POST", INFER, body=endless())
     assert (status, said["code"]) == (413, "too_large")
-
-
-async def test_strangers_cannot_take_the_places_of_shares(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
-    endpoint = shared.extension.shared_endpoint
-    monkeypatch.setattr(endpoint, "_clock", lambda: 0.0)
-    assert (await shared.call("POST", INFER, body=BODY))[0] == 200
-    async with AsyncExitStack() as held:
-        for _ in range(STRANGERS):
-            await held.enter_async_context(endpoint.turn(""))
-        status, headers, _ = await shared.call("POST", INFER, "wbk_" + "x" * 43, BODY)
-        assert (status, headers["Retry-After"]) == (503, "1")
-        assert (await shared.call("POST", INFER, body=BODY))[0] == 200
-        for _ in range(endpoint.limits.requests):
-            await held.enter_async_context(endpoint.turn(shared.token))
-        status, headers, said = await shared.call("POST", INFER, body=BODY)
-        assert (status, headers["Retry-After"]) == (503, "1") and "under way" in said["error"]
-    assert (await shared.call("POST", INFER, body=BODY))[0] == 200
-
-
-HalfSent = Callable[[str, str], Awaitable[asyncio.StreamReader]]
-
-
-@pytest_asyncio.fixture
-async def half_sent(shared: Shared) -> AsyncIterator[HalfSent]:
-    """Sends a request to a path, with a token, whose body does not come whole; returns when it is under way."""
-    writers = []
-
-    async def send(path: str, token: str) -> asyncio.StreamReader:
-        before = len(shared.extension.shared_endpoint._tasks)
-        url = URL(shared.url)
-        reader, writer = await asyncio.open_connection("127.0.0.1", url.port)
-        writers.append(writer)
-        lines = [f"POST {url.path}{path} HTTP/1.1", "Host: localhost", f"Authorization: Bearer {token}"]
-        lines += ["Content-Type: application/json", "Content-Length: 100", "", "{"]
-        writer.write("\r\n".join(lines).encode())
-
-        async def begun() -> bool:
-            return len(shared.extension.shared_endpoint._tasks) > before
-
-        await eventually(begun)
-        return reader
-
-    yield send
-    for writer in writers:
-        writer.close()
-        await writer.wait_closed()
-
-
-@pytest.mark.parametrize("path", ["/share/claim", INFER])
-async def test_half_sent_requests_without_a_good_token_keep_no_claim_out(
-    shared: Shared, half_sent: HalfSent, path: str
-) -> None:
-    share = await shared.share(label="by-link", show_token=False)
-    held = [await half_sent(path, "wbk_" + "x" * 43) for _ in range(STRANGERS)]
-    code = {"code": share["link"].partition("#")[2]}
-    assert (await shared.call("POST", "/share/claim", None, code))[0] == 200
-    assert not any(reader.at_eof() for reader in held)
-
-
-async def test_half_sent_first_requests_of_a_share_make_room_for_claims(
-    shared: Shared, half_sent: HalfSent, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now = 0.0
-    monkeypatch.setattr(shared.extension.shared_endpoint, "_clock", lambda: now)
-    held = [await half_sent(INFER, shared.token) for _ in range(STRANGERS)]
-    share = await shared.share(label="by-link", show_token=False)
-    code = {"code": share["link"].partition("#")[2]}
-    assert (await shared.call("POST", "/share/claim", None, code))[0] == 503
-    now = 1.1
-    assert (await shared.call("POST", "/share/claim", None, code))[0] == 200
-    async with asyncio.timeout(60):
-        said = await held[0].read()
-    assert said.startswith(b"HTTP/1.1 503") and b"Retry-After: 1" in said and b"wait for its place" in said
-    assert not any(reader.at_eof() for reader in held[1:])
-
-
-async def test_a_body_without_a_token_is_small_and_has_a_time(
-    shared: Shared, half_sent: HalfSent, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert (await shared.call("POST", "/share/claim", None, {"code": "x" * 2000}))[0] == 413
-    monkeypatch.setattr(endpoint_handler, "CLAIM_S", 0.05)
-    async with asyncio.timeout(60):
-        said = await (await half_sent("/share/claim", "x")).read()
-    assert said.startswith(b"HTTP/1.1 504") and b"did not come whole" in said
 
 
 async def test_a_client_that_leaves_ends_its_call_of_the_service(shared: Shared, jp_http_port: int) -> None:

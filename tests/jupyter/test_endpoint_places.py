@@ -1,0 +1,105 @@
+"""Places of callers through the Jupyter server: who may have how many at once, and who makes room for whom."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+
+import pytest
+import pytest_asyncio
+from yarl import URL
+
+from tests.jupyter.conftest import BODY, INFER, Shared, eventually
+from workbench.client.shared_service import SharedService
+from workbench.jupyter import endpoint_handler
+from workbench.jupyter.endpoint import STRANGERS
+
+
+@pytest.fixture
+def workplace(running_workplace: SharedService) -> SharedService:
+    return running_workplace
+
+
+async def test_strangers_cannot_take_the_places_of_shares(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
+    endpoint = shared.extension.shared_endpoint
+    monkeypatch.setattr(endpoint, "_clock", lambda: 0.0)
+    assert (await shared.call("POST", INFER, body=BODY))[0] == 200
+    async with AsyncExitStack() as held:
+        for _ in range(STRANGERS):
+            await held.enter_async_context(endpoint.turn(""))
+        status, headers, _ = await shared.call("POST", INFER, "wbk_" + "x" * 43, BODY)
+        assert (status, headers["Retry-After"]) == (503, "1")
+        assert (await shared.call("POST", INFER, body=BODY))[0] == 200
+        for _ in range(endpoint.limits.requests):
+            await held.enter_async_context(endpoint.turn(shared.token))
+        status, headers, said = await shared.call("POST", INFER, body=BODY)
+        assert (status, headers["Retry-After"]) == (503, "1") and "under way" in said["error"]
+    assert (await shared.call("POST", INFER, body=BODY))[0] == 200
+
+
+HalfSent = Callable[[str, str], Awaitable[asyncio.StreamReader]]
+
+
+@pytest_asyncio.fixture
+async def half_sent(shared: Shared) -> AsyncIterator[HalfSent]:
+    """Sends a request to a path, with a token, whose body does not come whole; returns when it is under way."""
+    writers = []
+
+    async def send(path: str, token: str) -> asyncio.StreamReader:
+        before = len(shared.extension.shared_endpoint._tasks)
+        url = URL(shared.url)
+        reader, writer = await asyncio.open_connection("127.0.0.1", url.port)
+        writers.append(writer)
+        lines = [f"POST {url.path}{path} HTTP/1.1", "Host: localhost", f"Authorization: Bearer {token}"]
+        lines += ["Content-Type: application/json", "Content-Length: 100", "", "{"]
+        writer.write("\r\n".join(lines).encode())
+
+        async def begun() -> bool:
+            return len(shared.extension.shared_endpoint._tasks) > before
+
+        await eventually(begun)
+        return reader
+
+    yield send
+    for writer in writers:
+        writer.close()
+        await writer.wait_closed()
+
+
+@pytest.mark.parametrize("path", ["/share/claim", INFER])
+async def test_half_sent_requests_without_a_good_token_keep_no_claim_out(
+    shared: Shared, half_sent: HalfSent, path: str
+) -> None:
+    share = await shared.share(label="by-link", show_token=False)
+    held = [await half_sent(path, "wbk_" + "x" * 43) for _ in range(STRANGERS)]
+    code = {"code": share["link"].partition("#")[2]}
+    assert (await shared.call("POST", "/share/claim", None, code))[0] == 200
+    assert not any(reader.at_eof() for reader in held)
+
+
+async def test_half_sent_first_requests_of_a_share_make_room_for_claims(
+    shared: Shared, half_sent: HalfSent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(shared.extension.shared_endpoint, "_clock", lambda: now)
+    held = [await half_sent(INFER, shared.token) for _ in range(STRANGERS)]
+    share = await shared.share(label="by-link", show_token=False)
+    code = {"code": share["link"].partition("#")[2]}
+    assert (await shared.call("POST", "/share/claim", None, code))[0] == 503
+    now = 1.1
+    assert (await shared.call("POST", "/share/claim", None, code))[0] == 200
+    async with asyncio.timeout(60):
+        said = await held[0].read()
+    assert said.startswith(b"HTTP/1.1 503") and b"Retry-After: 1" in said and b"wait for its place" in said
+    assert not any(reader.at_eof() for reader in held[1:])
+
+
+async def test_a_body_without_a_token_is_small_and_has_a_time(
+    shared: Shared, half_sent: HalfSent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (await shared.call("POST", "/share/claim", None, {"code": "x" * 2000}))[0] == 413
+    monkeypatch.setattr(endpoint_handler, "CLAIM_S", 0.05)
+    async with asyncio.timeout(60):
+        said = await (await half_sent("/share/claim", "x")).read()
+    assert said.startswith(b"HTTP/1.1 504") and b"did not come whole" in said
