@@ -247,6 +247,8 @@ class EndpointHandler(web.RequestHandler):
         path = self.request.path.removeprefix(f"{self._base_url}{ENDPOINT}")
         route = find_route(path)
         token = "" if route is not None and route.public else self._token()
+        if path.startswith("/control/"):  # in the service's words, by which clients know what their token is for
+            raise Forbidden("the token of a share calls models; this is for the owner of the service")
         if route is None:
             raise NotFound("there is nothing here; docs/sharing.md lists what a share may call")
         if method not in route.methods:
