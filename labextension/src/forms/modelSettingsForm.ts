@@ -9,7 +9,7 @@ export type Settings = Readonly<Record<string, number | string>>;
 
 export interface IModelSetting {
   readonly name: string;
-  readonly kind: 'count' | 'number' | 'choice' | 'sizes' | 'device' | 'memory';
+  readonly kind: 'count' | 'number' | 'choice' | 'sizes' | 'device' | 'memory' | 'versions';
   readonly default: Value;
   /** Whether a change is applied without a reload. */
   readonly live: boolean;
@@ -35,6 +35,7 @@ export const MODEL_SETTINGS: readonly IModelSetting[] = [
   { name: 'batch_sizes', kind: 'sizes', default: [], live: true, seldom: true },
   { name: 'preferred_batch_sizes', kind: 'sizes', default: [], live: true, seldom: true },
   { name: 'cache', kind: 'memory', default: 'off', live: true },
+  { name: 'versions', kind: 'versions', default: 'latest:1', live: true, seldom: true },
   { name: 'cache_ttl', kind: 'number', default: 60, live: true, range: [0, 1000000000], unit: 's', seldom: true },
   { name: 'cache_scope', kind: 'choice', default: 'share', live: true, choices: ['share', 'shared'], seldom: true },
   { name: 'intra_op_threads', kind: 'count', default: 0, live: false, range: [0, 1024], seldom: true },
@@ -129,6 +130,10 @@ function parsed(setting: IModelSetting, text: string): number | string | null {
       return /^(auto|cpu|cuda(:\d{1,2})?)$/.test(text) ? text : null;
     case 'memory':
       return /^(off|[1-9]\d{0,5}(\.\d{1,3})? ?[kmg]i?b)$/i.test(text) ? text : null;
+    case 'versions':
+      return /^(latest(:[1-9]\d{0,3})?|all|specific:[1-9]\d{0,8}(,[1-9]\d{0,8}){0,99})$/.test(text)
+        ? text
+        : null;
     case 'sizes':
       // Sorted and without duplicates, as the service stores them.
       return /^[\d,\s]*$/.test(text)
@@ -161,6 +166,8 @@ function expected(trans: TranslationBundle, setting: IModelSetting): string {
       return trans.__('auto, cpu, cuda or cuda:1');
     case 'memory':
       return trans.__('off, or a size as 64MB or 1GiB');
+    case 'versions':
+      return trans.__('latest:2, all, or specific:1,3');
     default:
       return trans.__('One of %1', setting.choices?.join(', ') ?? '');
   }
@@ -208,6 +215,13 @@ export function settingLabel(trans: TranslationBundle, name: string): ISettingLa
       return {
         label: trans.__('Device'),
         help: trans.__('auto (CUDA if it works, else the CPU), cpu, cuda or cuda:1')
+      };
+    case 'versions':
+      return {
+        label: trans.__('Versions'),
+        help: trans.__(
+          'Which stay loaded when another one takes over: latest:2, all, or specific:1,3'
+        )
       };
     case 'runners':
       return {
