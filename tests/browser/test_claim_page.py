@@ -94,7 +94,7 @@ def test_the_code_on_the_page_runs_as_it_is_pasted(page: Page, shared: Share, tm
         "Python (tritonclient)": [sys.executable, "-c"],
         "JavaScript (Node.js 18 or later)": [str(node), "--input-type=module", "-e"],
     }
-    assert [each.inner_text() for each in page.get_by_role("tab").all()] == list(ways)
+    expect(page.get_by_role("tab")).to_have_text(list(ways))  # they come after the token
     for label, command in ways.items():
         page.get_by_role("tab", name=label).click()
         source = page.locator(".code pre").last.inner_text()

@@ -12,6 +12,7 @@ from playwright.sync_api import expect
 from tests.browser.conftest import OpenPage
 from tests.browser.jupyter import Jupyter
 from tests.browser.panel import PANEL, Panel, calling, open_panel
+from tests.helpers.waiting import until
 from workbench.api import Workbench
 
 SOME = re.compile(r"[1-9]")
@@ -176,7 +177,11 @@ def test_forty_models_are_forty_cards_that_can_be_scrolled(panel: Panel, lab: Ju
     models = panel.root.get_by_role("region", name="Models (40)")
     expect(models).to_be_visible()
     expect(models.get_by_role("listitem")).to_have_count(40)  # load tests that are kept are a list too
-    last = panel.card("model-39")
-    last.scroll_into_view_if_needed()
+    last, rate = panel.card("model-39"), panel.figure("model-39", "requests_per_s")
+
+    def is_drawn() -> bool:
+        last.scroll_into_view_if_needed()  # cards grow as they come into sight, and may push it out again
+        return SOME.search(rate.inner_text()) is not None
+
     with calling(wb, "model-39"):
-        expect(panel.figure("model-39", "requests_per_s")).to_have_text(SOME)
+        until(is_drawn)

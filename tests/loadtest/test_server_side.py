@@ -166,5 +166,5 @@ def test_a_test_whose_model_was_replaced_just_before_its_end_says_so(wb: Workben
     if "took the place" not in said:  # the service's own figures, which come each second, were not there yet
         assert said == (
             "the model was replaced during the test: input 'x' was FP32 [-1, 2] and is FP32 [-1, 3]; "
-            "the figures are of both"
+            "output 'y' was FP32 [-1, 2] and is FP32 [-1, 3]; the figures are of both"
         )
