@@ -266,8 +266,9 @@ function Figures({ name }: { name: string }): JSX.Element {
         <span className="iw-Figures-top" ref={top} />
       </button>
       <dl>
-        {ON_CARD.map(({ name: figure, label: figureLabel, hint }, i) => (
-          <div key={figure} title={hint(trans)}>
+        {ON_CARD.map(({ name: figure, label: figureLabel, hint, isShown }, i) => (
+          // Hidden from the start, or a card would grow smaller once it comes into sight and is drawn.
+          <div key={figure} title={hint(trans)} hidden={isShown !== undefined}>
             <dt>{figureLabel(trans)}</dt>
             <dd ref={cell => void (cells.current[i] = cell)} data-figure={figure} />
           </div>
