@@ -126,8 +126,8 @@ class ModelConfig:
     cache_ttl: Annotated[float, Range(0.0, 1e9), Live] = 60.0
     """Seconds that an answer is kept for at most; 0: until others need its room."""
     cache_scope: Annotated[str, Choices(("share", "shared")), Live] = "share"
-    """Who is given a kept answer: "share", whoever calls by the same share as the one it was run for (and the owner,
-    its own), or "shared", everybody who may call the model. What is quick tells others then what was asked before."""
+    """Who is given a kept answer: "share", callers of the same share as the one it was run for (the owner has its own
+    answers), or "shared", all who may call the model; how soon an answer comes then tells what others asked before."""
     intra_op_threads: Annotated[int, Range(0, 1024)] = 0
     """Threads inside one run; 0: the cores this process may use, shared out over the instances."""
     max_state_mib: Annotated[int, Range(1, 1_000_000), Live] = 1024

@@ -107,7 +107,7 @@ class SequenceStep:
     end: bool = False
     """It is the last."""
     caller: str = ""
-    """The share that it is of; empty: the owner. Nobody steps into a sequence of another."""
+    """The share that it is of; empty: the owner. No caller steps into a sequence of another."""
 
     @property
     def key(self) -> int | str | tuple[str, int | str]:

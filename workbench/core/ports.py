@@ -168,7 +168,7 @@ class SharedAnswers(Protocol):
     """
 
     secret: bytes
-    """64 bytes that all services have which share answers, and nobody else."""
+    """64 bytes that only the services have which share answers."""
     round_trip_s: float
     """What finding something takes; 0: not known yet."""
 

@@ -64,7 +64,7 @@ class Make(Protocol):
 
 
 class ModelChanges:
-    """Belongs to the event loop's thread. The engine's verbs are made of its methods, which nobody else calls."""
+    """Belongs to the event loop's thread. The engine's verbs are made of its methods, and only they call these."""
 
     def __init__(
         self,

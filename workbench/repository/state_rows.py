@@ -1,4 +1,4 @@
-"""Rows of the state on disk, and what they mean: what cannot be read, whoever wrote it, is left out."""
+"""Rows of the state on disk, and what they mean. What cannot be read is left out: other programs can write there."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def columns_of(model: DesiredModel) -> tuple[str, str, str, str]:
 
 
 def model_of(name: str, version: str, digest: str, config: str) -> DesiredModel | None:
-    """The model of a row; None where it can be none, whoever wrote it. Settings that this version lacks are left."""
+    """The model of a row; None where it can be none. Settings that this version lacks are left."""
     try:
         check_model_name(name)
         check_model_version(version)

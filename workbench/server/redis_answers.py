@@ -1,8 +1,8 @@
 """Answers that several services keep together in Redis or Valkey: the second level of result caches.
 
-Nobody waits for it longer than WAIT_S, and nothing that goes wrong with it reaches a caller: a server that is lost,
-slow or full means that nothing is found. A command is never cut off, since its connection would then hold the answer
-for the next one; whoever waited for it goes on without.
+A request waits for it WAIT_S at most, and no caller gets an error because of it: when the server is lost, slow or full,
+nothing is found. A command is never cut off, since its connection would then hold the answer for the next one; the
+request that waited for it goes on without.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ ON_TIME_S: Final = 0.5e-3
 """A timer that comes later says that the loop was busy, and nothing of the server."""
 
 COMMAND_S: Final = 1.0
-"""After which a command, for which nobody waits any more, is given up with its connection."""
+"""Seconds after which a command is given up with its connection. No request waits for it so long."""
 
 MOST_AT_ONCE: Final = 64
 """Commands under way; with more the server is too slow for us."""
@@ -125,7 +125,7 @@ class RedisAnswers:
 
 
 class _Look:
-    """One `get`: whoever waits is told once, by the answer or by the timer."""
+    """One `get`, whose caller is told once: by the answer or by the timer."""
 
     __slots__ = ("_answers", "_began", "_done", "timer")
 

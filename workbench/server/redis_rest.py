@@ -33,7 +33,7 @@ class RedisRest:
         self._trying = self.resting
 
     def unknown(self) -> None:
-        """Nobody knows how a call went."""
+        """A call ended, and it is not known how."""
         self._trying = False
 
     def went(self, well: bool, now: float) -> None:

@@ -1,7 +1,7 @@
 """How calls without a version are split over several: by weight, at random or by a key that sticks. Pure.
 
 The keys fall into SLOTS places by their hash. A version that gets a share of the calls holds spans of these places, and
-what nobody holds is the routed version's. A weight that grows takes further places of the routed version, and one that
+the other places are the routed version's. A weight that grows takes further places of the routed version, and one that
 shrinks gives its last ones back: so a key changes sides only where its side's weight shrinks, or where it goes from the
 routed version to one whose weight grows.
 """

@@ -112,7 +112,7 @@ class ResultCache:
         try:
             admitted = self._admission.admit(request)
         except WorkbenchError:
-            return False  # whoever takes it then says what is wrong with it
+            return False  # the model's own submit then says what is wrong with it
         key = self._keys.key(request, admitted.outputs, self._scope(request))
         if key is None:
             return False

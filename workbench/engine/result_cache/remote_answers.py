@@ -19,7 +19,7 @@ ROUND_TRIPS: Final = 2
 """A run must take so many times what asking takes."""
 
 LONGEST_TTL_S: Final = 86_400.0
-"""Where answers do not age: nobody else would ever take them away."""
+"""Where answers do not age, since no service takes them away."""
 
 Found = tuple[Mapping[str, Array], float]
 """The outputs, and the seconds of their run."""

@@ -1,9 +1,9 @@
 """Tells requests that have the same answer: a keyed digest of all that an answer depends on. Pure.
 
-The digest is SHA-256 behind a secret of one whole block, cut to 128 bits. Whoever does not know the secret cannot make
-two requests with one key, and no digest is ever shown. SHA-256 was chosen for speed: with the processor's instructions
-for it 256 bytes take 0.45 us and 588 KiB 0.34 ms, where blake2b takes 0.50 us and 0.61 ms. Faster hashes (xxh3) are not
-safe against made collisions.
+The digest is SHA-256 behind a secret of one whole block, cut to 128 bits. Without the secret two requests with one key
+cannot be made, and no digest is ever shown. SHA-256 was chosen for speed: with the processor's instructions for it 256
+bytes take 0.45 us and 588 KiB 0.34 ms, where blake2b takes 0.50 us and 0.61 ms. Faster hashes (xxh3) are not safe
+against made collisions.
 """
 
 from __future__ import annotations

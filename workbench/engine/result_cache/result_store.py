@@ -110,7 +110,7 @@ def _size_of(array: Array) -> int:
 
 
 def _own(array: Array) -> Array:
-    """A copy that is nobody else's: an answer may be a view of a whole batch."""
+    """A copy, since an answer may be a view of a whole batch."""
     copy = np.array(array, order="C")
     copy.flags.writeable = False
     return copy

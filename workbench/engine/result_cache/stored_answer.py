@@ -2,8 +2,8 @@
 
     version (1) · seal (16) · length of the head (4) · head (msgpack) · the tensors' bytes
 
-The seal is a keyed BLAKE2b over the key and all that follows, so nobody without the secret can make a value, or have
-one found under another key. What was sealed is read with all care even so: its names, datatypes and shapes must be
+The seal is a keyed BLAKE2b over the key and all that follows, so without the secret a value cannot be made, nor
+moved to another key. What was sealed is read with all care even so: its names, datatypes and shapes must be
 those that the model gives.
 """
 
