@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +71,20 @@ async def answer(engine: Engine, version: str | None = None) -> float:
     response = await engine.infer(InferRequest("m", {"x": np.zeros((1, 4), np.float32)}, version))
     assert version in (None, response.version)
     return float(response.outputs["y"][0, 0])
+
+
+@contextmanager
+def full_disk_for(monkeypatch: pytest.MonkeyPatch, what: str) -> Iterator[None]:
+    """Statements of the state that hold `what` find the disk full."""
+
+    def execute(connection: sqlite3.Connection, statement: str, parameters: Sequence[object] = ()) -> None:
+        if what in statement:
+            raise sqlite3.OperationalError("database or disk is full")
+        connection.execute(statement, parameters)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(desired_state, "execute", execute)
+        yield
 
 
 def loaded(engine: Engine) -> dict[str, bool]:
@@ -181,15 +197,11 @@ async def test_where_the_disk_is_full_nothing_has_changed(start: Start, monkeypa
     engine = await start()
     await engine.load("m", onnx_bytes(1))
 
-    def full(connection: object, statement: str, parameters: object = ()) -> None:
-        if "INTO beside" in statement:
-            raise desired_state.sqlite3.OperationalError("database or disk is full")
-        connection.execute(statement, parameters)  # type: ignore[attr-defined]
-
-    with monkeypatch.context() as patched:
-        patched.setattr(desired_state, "execute", full)
-        with pytest.raises(StorageError, match="disk of the data folder is full"):
-            await engine.load("m", onnx_bytes(2), route=False)
+    with (
+        full_disk_for(monkeypatch, "INTO beside"),
+        pytest.raises(StorageError, match="disk of the data folder is full"),
+    ):
+        await engine.load("m", onnx_bytes(2), route=False)
     assert loaded(engine) == loaded(await start()) == {"1": True}
 
 
@@ -311,15 +323,8 @@ async def test_where_a_rollback_cannot_be_noted_the_version_goes_on_serving(
     await engine.load("m", onnx_bytes(1))
     await engine.load("m", onnx_bytes(2))
 
-    def full(connection: object, statement: str, parameters: object = ()) -> None:
-        if "INTO versions" in statement:
-            raise desired_state.sqlite3.OperationalError("database or disk is full")
-        connection.execute(statement, parameters)  # type: ignore[attr-defined]
-
-    with monkeypatch.context() as patched:
-        patched.setattr(desired_state, "execute", full)
-        with pytest.raises(StorageError):
-            await engine.versions.rollback("m")
+    with full_disk_for(monkeypatch, "INTO versions"), pytest.raises(StorageError):
+        await engine.versions.rollback("m")
     assert loaded(engine) == {"2": True}
     assert (await engine.versions.rollback("m")).status.version == "1"
 

@@ -11,8 +11,8 @@ OFF: Final = "off"
 SIZE_OR_OFF: Final = r"(?i:off|[1-9]\d{0,5}(\.\d{1,3})? ?[kmg]i?b)"
 """What `byte_size` reads."""
 
-_SIZE = re.compile(r"(?i)([\d.]+) ?([kmg])(i?)b")
-_POWER: Final = {"k": 1, "m": 2, "g": 3}
+_SIZE = re.compile(r"([\d.]+) ?([a-zA-Z]+)")
+_BYTES_IN: Final = {"": 1, "b": 1, "kb": 1e3, "mb": 1e6, "gb": 1e9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 
 
 def byte_size(text: str) -> int:
@@ -21,5 +21,9 @@ def byte_size(text: str) -> int:
         raise InvalidInput(f"a size must be {OFF!r} or like 64MB or 1GiB, got {text[:40]!r}")
     if (found := _SIZE.fullmatch(text)) is None:
         return 0
-    number, unit, binary = found.groups()
-    return int(float(number) * (1024 if binary else 1000) ** _POWER[unit.lower()])
+    return bytes_of(*found.groups())
+
+
+def bytes_of(number: str, unit: str) -> int:
+    """Bytes of "1.5" and "MB"; of "" as a unit they are bytes."""
+    return int(float(number) * _BYTES_IN[unit.lower()])

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from workbench.config.byte_size import bytes_of
 from workbench.core.durations import parse_seconds
 from workbench.core.model import check_model_name, check_model_version
 from workbench.errors import InvalidInput
@@ -31,7 +32,6 @@ _RATE: Final = re.compile(r"\s*(\d{1,12}(?:\.\d{1,12})?)\s*(?:/\s*(s|min|m|h))?\
 _QUOTA: Final = re.compile(r"\s*(\d{1,13})\s*(?:/\s*(?:d|day))?\s*")
 _PER_S: Final = {None: 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 _BYTES: Final = re.compile(r"\s*(\d{1,12}(?:\.\d{1,12})?)\s*((?:[kKMG]i?)?B|)\s*")
-_BYTES_IN: Final = {"": 1, "b": 1, "kb": 1e3, "mb": 1e6, "gb": 1e9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 _EXPIRY_UNITS: Final = ("s", "m", "min", "h", "d")
 
 
@@ -125,7 +125,7 @@ def parse_max_body(value: object) -> int | None:
         return None
     size = value if isinstance(value, int) and not isinstance(value, bool) else 0
     if isinstance(value, str) and (match := _BYTES.fullmatch(value)) is not None:
-        size = int(float(match[1]) * _BYTES_IN[match[2].lower()])
+        size = bytes_of(match[1], match[2])
     if not 0 < size <= MAX_BODY:
         raise InvalidInput(f"max_body must be bytes above 0 (100000, '1MB', '64KiB'), got {str(value)[:40]!r}")
     return size

@@ -62,8 +62,9 @@ def _cache(status: ModelStatus | None, before: ModelStatus | None) -> dict[str, 
     """Return the requests that a model's cache was asked for since `before`, by what came; None if it has none."""
     if status is None or status.cache is None:
         return None
-    same = before is not None and before.loaded_at == status.loaded_at and before.cache is not None
-    earlier = before.cache.asked if same and before is not None and before.cache is not None else (0, 0, 0, 0)
+    earlier = (0, 0, 0, 0)
+    if before is not None and before.cache is not None and before.loaded_at == status.loaded_at:
+        earlier = before.cache.asked
     counts = zip(CacheFigures.RESULTS, status.cache.asked, earlier, strict=True)
     return {result: max(0, count - was) for result, count, was in counts}
 

@@ -8,7 +8,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 from workbench.core.messages import InferRequest
 from workbench.core.model import ModelState
 from workbench.errors import CircuitOpen, InvalidInput
-from workbench.versions.traffic_split import SLOTS, STEP, Spans, slot_of
+from workbench.versions.traffic_split import SLOTS, STEP, Spans, side_of, slot_of
 
 SIDE: Final = "route"
 """The parameter of a request that names the version, or a label of one, that it is to go to."""
@@ -50,7 +50,7 @@ class Split(Generic[Target]):
         parameter's value, or of the share that it comes with; empty, or where it has neither: at random. `labels`
         name versions, too. `start` is where the sequence of random places begins."""
         self._routed = routed
-        self._spans = tuple((begin, end, target) for target, spans in weighted.values() for begin, end in spans)
+        self._spans = {version: spans for version, (_, spans) in weighted.items()}
         sides = {routed.version: routed, **{version: target for version, (target, _) in weighted.items()}}
         self._sides = {**sides, **{label: sides[each] for label, each in (labels or {}).items() if each in sides}}
         self._by = by
@@ -62,10 +62,8 @@ class Split(Generic[Target]):
             slot = self._at = (self._at + STEP) % SLOTS
         else:
             slot = slot_of(self._routed.name, key)
-        for begin, end, target in self._spans:
-            if begin <= slot < end:
-                return target
-        return self._routed
+        side = side_of(self._spans, slot)
+        return self._routed if side is None else self._sides[side]
 
     def side(self, named: object) -> Target:
         """The version that a request asks for. InvalidInput for one that gets none of the calls."""

@@ -1,6 +1,6 @@
 """Runs equal requests that come at once only once: the first is run, the others get its answer. Single flight.
 
-A flight is the completion of the request that is run, and of all that joined it. It goes on while anybody waits for it.
+A flight is the completion of the request that is run, and of all that joined it. It goes on while any caller waits.
 An error goes to all; but what only the first caller's own timeout, or its leaving, has ended is asked again for the
 others, once. All methods but `Flight.left` belong to the event loop's thread.
 """
@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
+
 from workbench.core.messages import CacheUse, InferRequest, InferResponse, Timings
 from workbench.core.ports import Outcome
 from workbench.engine.outcomes import outcome_of
@@ -19,7 +21,7 @@ from workbench.engine.request_queue import Completion
 from workbench.errors import Cancelled, DeadlineExceeded, WorkbenchError
 
 FlightKey = tuple[bytes, int]
-"""A request's key and priority: nobody waits behind a lower priority than one's own."""
+"""A request's key and priority: a request joins no run of a lower priority than its own."""
 
 log = logging.getLogger("workbench.engine")
 
@@ -81,8 +83,7 @@ class Flights:
 
     def look(self, key: bytes, request: InferRequest, promise: Completion, now: float) -> Flight:
         """As `start`, but it is run only when `found` says that there is no answer."""
-        flight = Flight(self, (key, request.priority), [Waiter(request, promise, now)])
-        self._under_way[flight.key] = flight
+        flight = self._begin(key, [Waiter(request, promise, now)])
         self._looked_for[flight] = None
         return flight
 
@@ -108,16 +109,19 @@ class Flights:
 
     def _run(self, flight: Flight) -> None:
         try:
-            self._owner.run(_for_all(flight.waiting[0].request, flight), flight)
+            self._owner.run(flight.request(), flight)
         except WorkbenchError as error:
             self.failed(flight, error)
 
-    def _start(self, key: bytes, waiting: list[Waiter]) -> None:
-        request = waiting[0].request
-        flight = Flight(self, (key, request.priority), waiting)
+    def _begin(self, key: bytes, waiting: list[Waiter]) -> Flight:
+        flight = Flight(self, (key, waiting[0].request.priority), waiting)
         self._under_way[flight.key] = flight
+        return flight
+
+    def _start(self, key: bytes, waiting: list[Waiter]) -> None:
+        flight = self._begin(key, waiting)
         try:
-            self._owner.run(_for_all(request, flight), flight)
+            self._owner.run(flight.request(), flight)
         except WorkbenchError:
             self._over(flight)
             raise
@@ -190,8 +194,12 @@ class Flight:
         """Never: also where all have left the flight must hear of its end. `left` is asked whether to run it."""
         return False
 
+    def request(self) -> InferRequest:
+        """The request that is run, which is abandoned only when all callers have left."""
+        return msgspec.structs.replace(self.waiting[0].request, abandoned=self.left)
+
     def left(self) -> bool:
-        """True where nobody waits any more. From any thread."""
+        """True where no caller waits any more. From any thread."""
         return all(each.left() for each in tuple(self.waiting))
 
     def set_result(self, result: InferResponse, /) -> None:
@@ -199,24 +207,6 @@ class Flight:
 
     def set_exception(self, exception: WorkbenchError, /) -> None:
         self._flights.failed(self, exception)
-
-
-def _for_all(request: InferRequest, flight: Flight) -> InferRequest:
-    """The request that is run, which is abandoned only when all have left."""
-    return InferRequest(
-        request.model,
-        request.inputs,
-        request.version,
-        request.outputs,
-        request.id,
-        request.priority,
-        request.deadline,
-        request.parameters,
-        request.trace,
-        request.sequence,
-        request.caller,
-        flight.left,
-    )
 
 
 def _joined(response: InferResponse, waiter: Waiter, now: float) -> InferResponse:

@@ -310,7 +310,12 @@ def _loaded(call: Call, result: LoadResult) -> Response:
         before = f", {how} {result.previous}" if result.previous else ""
         unchanged = ", unchanged" if result.unchanged else ""
         call.noted.detail = f"version {result.status.version}{before}{unchanged}"
-    return _json(control.encode_load(result.status, result.unchanged, result.previous, result.seconds, result.live))
+    return _json(told_load(result))
+
+
+def told_load(result: LoadResult) -> dict[str, Any]:
+    """The result of a change as a client reads it."""
+    return control.encode_load(result.status, result.unchanged, result.previous, result.seconds, result.live)
 
 
 def _json(value: object) -> Response:

@@ -13,6 +13,7 @@ from workbench.core.version_overview import STORED, VersionEntry, VersionOvervie
 from workbench.errors import StorageError
 from workbench.protocols import control
 from workbench.server.http.message import Response
+from workbench.server.http.routes_control import told_load
 from workbench.server.http.routing import Call, Route
 from workbench.server.service import Service
 
@@ -42,12 +43,13 @@ class VersionRoutes:
         name = call.params["name"]
         status = self._engine.status(name)  # ModelNotFound says what there is
         plan = self._engine.versions.plan(name)
+        back = plan.before[-1] if plan.before else None
         entries = {
             each.version: VersionEntry(
                 each.version,
                 each.state.value,
                 each.routed,
-                each.version == (plan.before or ("",))[-1],
+                each.version == back,
                 each.version in plan.held,
                 each.loaded_at,
                 each.reason,
@@ -58,7 +60,7 @@ class VersionRoutes:
             if each.state is not ModelState.GONE
         }
         for model in await asyncio.to_thread(self._service.persistence.state.versions, name):
-            kept = VersionEntry(model.version, STORED, before=model.version == (plan.before or ("",))[-1])
+            kept = VersionEntry(model.version, STORED, before=model.version == back)
             entries.setdefault(model.version, kept)
         versions = tuple(entries[each] for each in sorted(entries, key=int))
         found = VersionOverview(name, status.config.versions, versions, tuple(await self._history(name)))
@@ -70,8 +72,7 @@ class VersionRoutes:
         version, how = result.status.version, "was still loaded" if result.live else "was loaded again"
         in_place = f"in place of {result.previous}; it {how}" if result.previous != version else "in place of a split"
         call.noted.detail = f"version {version}, {in_place}"
-        told = control.encode_load(result.status, result.unchanged, result.previous, result.seconds, result.live)
-        return Response(200, msgspec.json.encode(told))
+        return Response(200, msgspec.json.encode(told_load(result)))
 
     async def label(self, call: Call) -> Response:
         async with call.body(control.BODY_BYTES, self._service.bodies) as body:
@@ -90,8 +91,7 @@ class VersionRoutes:
         result = await self._engine.versions.route(name, asked.weights, by=asked.by, wait=asked.wait, force=asked.force)
         await self._service.persistence.tidy(self._engine)
         weights = {each.version: each.weight for each in self._engine.statuses(name) if each.weight}
-        told = control.encode_load(result.status, result.unchanged, result.previous, result.seconds, result.live)
-        return Response(200, msgspec.json.encode({**told, "weights": weights}))
+        return Response(200, msgspec.json.encode({**told_load(result), "weights": weights}))
 
     async def _history(self, name: str) -> list[AuditEntry]:
         try:
