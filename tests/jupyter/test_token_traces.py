@@ -150,7 +150,16 @@ def test_no_token_is_left_in_a_log_an_error_a_database_or_a_line_of_ps(
     use()
     seen = lines_of_processes(tmp_path)
     os.kill(record.worker.pid, 9)
-    until(lambda: (now := workplace.record()) is not None and now.worker not in (None, record.worker) and now)
+    now = until(lambda: (now := workplace.record()) is not None and now.worker not in (None, record.worker) and now)
+    assert now and now.worker is not None
+    pid = now.worker.pid
+
+    def has_noticed() -> bool:
+        """The Jupyter server; what it saw before may still say Ready, of the worker that is gone."""
+        service = server.ask("infer-workbench/api/status")["service"]
+        return bool(service["state"] == "Ready" and service["pid"] == pid)
+
+    until(has_noticed)
     until(lambda: call(f"{endpoint}/v2/health/live")[0] == 200)
     with connect() as wb:
         assert wb.shares()
