@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 import signal
 import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 
 import numpy as np
 import pytest
@@ -153,6 +154,35 @@ def test_ctrl_c_cancels_the_call_and_the_next_one_works(service: Address) -> Non
     assert output.splitlines() == ["cancelled", "interrupted", "0"]
     assert errors == ""
     assert process.returncode == 0
+
+
+@pytest.mark.parametrize("handed_over", [True, False])
+def test_ctrl_c_while_a_call_is_handed_to_the_loop_ends_it_too(
+    handed_over: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop, began, ended = sync._loop_thread().loop, threading.Event(), threading.Event()
+    hand_over = loop.call_soon_threadsafe
+
+    async def never() -> None:
+        began.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    def interrupted(callback: Callable[..., object], *given: object) -> None:
+        monkeypatch.undo()
+        if handed_over:
+            hand_over(callback, *given)
+            assert began.wait(30)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "call_soon_threadsafe", interrupted)
+    call = never()
+    with pytest.raises(KeyboardInterrupt):
+        sync.run(call)
+    assert ended.is_set() is handed_over
+    assert inspect.getcoroutinestate(call) == inspect.CORO_CLOSED
 
 
 def test_a_forked_child_calls_on_connections_of_its_own_and_the_parents_stay(wb: Workbench, service: Address) -> None:

@@ -13,7 +13,7 @@ import os
 import threading
 import weakref
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from workbench.client.fork_safety import keep_from_children
 
@@ -51,9 +51,10 @@ class LoopThread:
         if self.is_here():
             call.close()
             raise RuntimeError("a blocking call cannot be made from a callback of the client's own loop")
-        ended = threading.Event()
-        future = asyncio.run_coroutine_threadsafe(_noting_its_end(call, ended), self.loop)
+        begun = _Call(self.loop, call)
+        future = begun.future
         try:
+            self.loop.call_soon_threadsafe(begun.start)  # a Ctrl-C may come before this has returned
             while meanwhile is not None and not concurrent.futures.wait([future], every_s).done:
                 meanwhile()
             return future.result()
@@ -61,8 +62,8 @@ class LoopThread:
             raise asyncio.CancelledError from None
         except BaseException:
             if not future.done():  # interrupted here, not failed there
-                future.cancel()
-                ended.wait(CANCEL_WAIT_S)
+                self.loop.call_soon_threadsafe(begun.cancel)
+                begun.ended.wait(CANCEL_WAIT_S)
             raise
 
     def begin(self, call: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
@@ -157,11 +158,38 @@ async def _next(items: AsyncGenerator[T, None]) -> T:
     return await anext(items)
 
 
-async def _noting_its_end(call: Coroutine[Any, Any, T], ended: threading.Event) -> T:
-    try:
-        return await call
-    finally:
-        ended.set()
+class _Call(Generic[T]):
+    """A call that another thread waits for, and can cancel whether or not it has begun. `start` and `cancel` belong to
+    the loop's thread."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, call: Coroutine[Any, Any, T]) -> None:
+        self.future: concurrent.futures.Future[T] = concurrent.futures.Future()
+        self.ended = threading.Event()
+        self._loop = loop
+        self._call = call
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = self._loop.create_task(self._run())
+
+    def cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+        else:
+            self._call.close()
+            self.ended.set()
+
+    async def _run(self) -> None:
+        try:
+            self.future.set_result(await self._call)
+        except asyncio.CancelledError:
+            self.future.cancel()
+            self.future.set_running_or_notify_cancel()
+            raise
+        except BaseException as error:
+            self.future.set_exception(error)
+        finally:
+            self.ended.set()
 
 
 _lock = threading.Lock()
