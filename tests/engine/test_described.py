@@ -157,5 +157,5 @@ def test_the_batch_size_of_a_configuration_is_honoured_or_the_notes_say_why_not(
     loader.open()
     warm = loader.warm()
     assert (described.config.max_batch_size if warm.found.batched else 0) == size
-    for found, expected in zip(warm.notes, notes, strict=True):
+    for found, expected in zip(warm.notes, [*notes, "run times were not tried ahead, since made-up"], strict=True):
         assert expected in found

@@ -81,7 +81,26 @@ def test_dynamic_quantization_alone_comes_with_advice() -> None:
 def test_a_model_that_takes_no_made_up_input_is_batched_by_its_graph_and_not_measured() -> None:
     found = warm_up(Uncallable(), "auto", 8, PROOF)
     assert (found.ran, found.batched, found.evidence, found.run_s) == (False, True, "proved", {})
-    assert "not measured, as made-up inputs failed (no such word)" in found.reason
+    assert found.untried == "made-up inputs failed (no such word)"
+    assert warm_up(Uncallable(), "never", 8).untried == found.untried
+    assert warm_up(FakeSession(), "auto", 8, PROOF).untried == ""
+
+
+def test_a_batched_model_that_was_not_measured_says_why() -> None:
+    class OneRowOnly(FakeSession):
+        def run(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
+            if len(inputs["x"]) > 2:
+                raise InvalidInput("too many")
+            return super().run(inputs, outputs)
+
+    assert warm_up(OneRowOnly(), "always", 8, sizes=(4, 8)).untried == "a run of 4 rows failed (too many)"
+    assert warm_up(OneRowOnly(), "always", 8).untried == "", "sizes 1 and 2 are known"
+    times = iter(range(100))
+    slow = warm_up(FakeSession(), "always", 8, clock=lambda: float(next(times)))
+    assert slow.untried == "the first run took 1.0 s, and measuring may take 0.5 s"
+    assert (slow.ran, slow.run_s) == (True, {})
+    huge = warm_up(FakeSession(), "always", 8, sizes=(10**7,))
+    assert huge.untried.startswith("batches of the sizes that are set have more than ")
 
 
 def test_the_owners_promise_counts_where_nothing_is_known() -> None:
@@ -237,4 +256,4 @@ class Scalar(FakeSession):
 
 def test_a_model_that_takes_a_scalar_is_measured_as_it_is() -> None:
     signature = Signature((TensorSpec("x", "FP32", ()),), (TensorSpec("y", "FP32", ()),))
-    assert measure(Scalar(signature=signature), 1, (1,)).keys() == {1}
+    assert measure(Scalar(signature=signature), 1, (1,)).run_s.keys() == {1}

@@ -34,8 +34,8 @@ class Warm:
     why: str
     """Why it has so many runners, in words."""
     notes: tuple[str, ...] = ()
-    """What of its configuration is not honoured, what of the warm-up requests there did not run, and what would have
-    the model batched."""
+    """What of its configuration is not honoured, what of the warm-up requests there did not run, what would have the
+    model batched, and why no run was tried."""
 
 
 class ModelLoader:
@@ -71,13 +71,16 @@ class ModelLoader:
         return dataclasses.replace(warm, notes=notes)
 
     def _batching_notes(self, found: WarmUp) -> Iterator[str]:
-        """What its configuration asks in vain, and what would help."""
+        """What its configuration asks in vain, what would help, and why its run times are not known yet."""
         said = self._source.described.triton
         if said.batched and not found.batched and self._config.batching != "never":
             size, why = said.settings.get("max_batch_size"), found.reason.removeprefix("unbatched: ")
             yield f"{TRITON_FILE}: max_batch_size {size} is not honoured, requests run one by one: {why}"
         if found.advice:
             yield found.advice
+        if found.untried:
+            learnt = "" if found.ran else "; whether it runs shows with the first request"
+            yield f"its run times were not tried ahead, since {found.untried}{learnt}"
 
     def _warm(self) -> Warm:
         config, first = self._config, self.sessions[0]
@@ -93,7 +96,7 @@ class ModelLoader:
         if found.free_size is None:
             return Warm(found, layout, "")
         rows = fastest_size(found.run_s, config.max_batch_size) if found.run_s else 1
-        run_s = found.run_s.get(rows) or measure(first, found.free_size, (1,)).get(1, 0.0)
+        run_s = found.run_s.get(rows) or measure(first, found.free_size, (1,)).run_s.get(1, 0.0)
         if not self._source.runtime.more_runners:
             return Warm(found, layout, "as its settings say")
         why = why_not_compare(config, first.device, self._cores, self._source.size_bytes, self._load_s, run_s)
@@ -118,7 +121,7 @@ class ModelLoader:
         if found.run_s:
             sizes = allowed_sizes(self._config.batch_sizes, self._config.max_batch_size)
             sizes = sizes or tuple(doubling(self._config.max_batch_size))
-            found = dataclasses.replace(found, run_s=measure(several, found.free_size, sizes))
+            found = dataclasses.replace(found, run_s=measure(several, found.free_size, sizes).run_s)
         return Warm(found, other, f"{several_rate:.0f} rows/s measured, {one_rate:.0f} with {layout}")
 
     def _opened(self, instances: int) -> Session:

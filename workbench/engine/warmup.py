@@ -59,6 +59,18 @@ class WarmUp:
     """The shape of the rows that were measured."""
     free_size: int | None = None
     """Of free axes other than the first, with which it ran."""
+    untried: str = ""
+    """Why no run was tried, or none was measured, as a clause; empty: it was, or nothing batched needs it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What measuring runs has found."""
+
+    run_s: Mapping[int, float]
+    """Batch size -> seconds of one run."""
+    untried: str = ""
+    """Why there is none, as a clause."""
 
 
 def warm_up(
@@ -78,16 +90,14 @@ def warm_up(
     signature = session.signature
     free_size, trouble = first_size_that_runs(session, _ROWS)
     found = _decided(session, batching, proof, promised, free_size, clock)
+    if free_size is None:
+        return replace(found, untried=f"made-up inputs failed ({trouble})")
     if not found.batched:
         return found
-    if free_size is None:
-        return replace(
-            found, reason=f"{found.reason}; its runs were not measured, as made-up inputs failed ({trouble})"
-        )
     row = made_up_rows(session, 1, free_size)
     key = tuple(row[spec.name].shape[1:] for spec in signature.inputs)
-    run_s = measure(session, free_size, sizes or doubling(max_batch_size), clock)
-    return replace(found, run_s=run_s, key=key)
+    measured = measure(session, free_size, sizes or doubling(max_batch_size), clock)
+    return replace(found, run_s=measured.run_s, untried=measured.untried, key=key)
 
 
 def _decided(
@@ -153,31 +163,35 @@ def _unclear(proof: BatchProof) -> str:
 
 def measure(
     session: Session, free_size: int, sizes: Iterable[int], clock: Callable[[], float] = time.perf_counter
-) -> dict[int, float]:
+) -> Measured:
     """The quickest of a few runs for each batch size. Each has its first before any has its second, so that a machine
     that is busy for a moment spoils no size; where the budget is spent before that, the larger ones are not measured.
     """
     signature = session.signature
     sizes = [size for size in sizes if largest_input(signature.inputs, size, free_size) <= MAX_ELEMENTS]
+    if not sizes:
+        return Measured({}, f"batches of the sizes that are set have more than {MAX_ELEMENTS:,} elements")
     names = [spec.name for spec in signature.outputs]
-    rows = made_up_rows(session, max(sizes, default=1), free_size)
+    rows = made_up_rows(session, max(sizes), free_size)
     free = {spec.name for spec in signature.inputs if spec.shape[:1] == (FREE,)}
     run_s: dict[int, float] = {}
-    end = clock() + SEED_BUDGET_S
+    untried = ""
+    started = clock()
+    end = started + SEED_BUDGET_S
     try:
         for attempt in range(ATTEMPTS):
             for size in sizes:
                 inputs = {name: array[:size] if name in free else array for name, array in rows.items()}
                 if not attempt:
                     session.run(inputs, names)  # the first run of a new size allocates
-                if clock() > end:
-                    return run_s
-                began = clock()
+                if (now := clock()) > end:
+                    slow = f"the first run took {now - started:.1f} s, and measuring may take {SEED_BUDGET_S:g} s"
+                    return Measured(run_s, "" if run_s else slow)
                 session.run(inputs, names)
-                run_s[size] = min(run_s.get(size, float("inf")), clock() - began)
-    except WorkbenchError:
-        pass  # what was measured holds
-    return run_s
+                run_s[size] = min(run_s.get(size, float("inf")), clock() - now)
+    except WorkbenchError as error:  # what was measured holds
+        untried = f"a run of {size} rows failed ({error.message})"
+    return Measured(run_s, "" if run_s else untried)
 
 
 def doubling(largest: int) -> Iterator[int]:
