@@ -18,6 +18,7 @@ import onnxruntime
 from workbench.convert.agreement import compare
 from workbench.convert.converters import converter_for
 from workbench.convert.frameworks.saved_model import opened_saved_model
+from workbench.errors import Unsupported
 
 Made = tuple[str, Any, Any]
 """(its name, the object, an example or None)"""
@@ -67,6 +68,15 @@ def of_tensorflow() -> Iterator[Made]:
         yield "a SavedModel", tf.saved_model.load(folder), None
         yield "a SavedModel's folder", opened_saved_model(Path(folder), "serving_default"), None
     yield "a function", tf.function(lambda x: tf.tanh(x @ module.weights)), numbers(5, 8)
+    constant, offset = tf.constant(numbers(8, 3)), tf.Variable(1.5)
+    yield "closes over a constant", tf.function(lambda x: x @ constant + offset), numbers(5, 8)
+    inner = tf.function(lambda x: x @ constant)
+    branches = tf.function(lambda x: tf.cond(tf.reduce_sum(x) > offset, lambda: inner(x), lambda: x @ module.weights))
+    yield "closes over constants in branches", branches, numbers(5, 8)
+    rows, names = tf.Variable(numbers(10, 4)), tf.constant(["even", "odd"])
+    yield "looks rows up in a variable", tf.function(lambda ids: tf.gather(rows, ids)), np.array([[1, 2], [3, 4]])
+    yield "answers text", tf.function(lambda ids: tf.gather(names, ids % 2)), np.array([1, 2, 3])
+    assert_refused(tf.function(lambda x: x * offset.assign_add(1.0)), numbers(5, 8), "writes a tf.Variable")
 
 
 def of_paddle() -> Iterator[Made]:
@@ -119,6 +129,15 @@ def assert_right(name: str, source: Any, example: Any) -> None:
         comparison = compare(check.expected, got, converted.labels, 1e-5)
         assert comparison.agrees, f"{name} {check.what}: {comparison.summary}"
     print(f"{name}: {converted.exported} on {len(converted.checks)} kinds of calls", flush=True)
+
+
+def assert_refused(source: Any, example: Any, reason: str) -> None:
+    try:
+        converter_for(source)(source, example)
+    except Unsupported as error:
+        assert reason in error.message, error.message
+    else:
+        raise AssertionError(f"it is not refused: {reason}")
 
 
 if __name__ == "__main__":

@@ -36,6 +36,11 @@ def test_answers_have_the_keys_of_a_dict_or_are_counted() -> None:
     assert list(answers(X)) == ["output_0"]
 
 
+def test_text_of_tensorflow_is_compared_as_the_service_answers_it() -> None:
+    found = answers(np.array([b"K\xc3\xb6ln", b"Rom"], object))["output_0"]
+    assert found.tolist() == ["Köln", "Rom"]
+
+
 def test_a_free_batch_is_checked_at_other_sizes() -> None:
     found = list(checks(lambda x: x * 2, {"x": X}, free=True))
     assert [each.row_count for each in found] == [4, 1, 7]

@@ -30,7 +30,7 @@ NEEDED = (
 @pytest.mark.parametrize(
     ("library", "packages", "right"),
     [
-        ("tensorflow", ("tensorflow-cpu", "tf2onnx"), 4),
+        ("tensorflow", ("tensorflow-cpu", "tf2onnx"), 8),
         ("paddle", ("paddlepaddle", "paddle2onnx", "setuptools"), 3),
         ("jax", ("jax", "jax2onnx", "flax"), 3),
         ("keras", ("keras", "tensorflow-cpu", "tf2onnx"), 7),

@@ -44,9 +44,20 @@ def answers(answer: Any, inputs: Collection[str] = ()) -> dict[str, Array]:
     `NAME_out`."""
     if isinstance(answer, Mapping):
         names = {name: f"{name}_out" if name in inputs else str(name) for name in sorted(answer)}
-        return {names[name]: np.asarray(answer[name]) for name in names}
+        return {names[name]: _array(answer[name]) for name in names}
     several = answer if isinstance(answer, Sequence) else [answer]
-    return {f"output_{place}": np.asarray(each) for place, each in enumerate(several)}
+    return {f"output_{place}": _array(each) for place, each in enumerate(several)}
+
+
+def _array(answer: Any) -> Array:
+    """As the service answers it: the bytes of TensorFlow's text are str there."""
+    array = np.asarray(answer)
+    if array.dtype.kind not in "OS":
+        return array
+    flat = [each.decode("utf-8", "replace") if isinstance(each, bytes) else each for each in array.ravel().tolist()]
+    texts = np.empty(len(flat), object)
+    texts[:] = flat
+    return texts.reshape(array.shape)
 
 
 def labels_of(outputs: Mapping[str, Array]) -> frozenset[str]:

@@ -75,24 +75,59 @@ def convert(source: object, sample: object | None) -> Converted:
         shapes_given = ", ".join(f"{name} {each.dtype} {list(each.shape)}" for name, each in given.items())
         raise InvalidInput(f"{kind} itself fails on {shapes_given}, with {words(error)}") from None
     path = Path(tempfile.mkdtemp(prefix="workbench-tensorflow-")) / "model.onnx"
+    tensorflow_says = tf.get_logger()
+    level = tensorflow_says.level
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            tensorflow_says.setLevel(logging.ERROR)  # of collections that it cannot copy, which nobody needs
             traced = tf.function(lambda *arrays: called(*arrays), input_signature=signature, autograph=False)
-            _export(traced, signature, path, kind)
+            _export(_frozen(traced.get_concrete_function(), kind), signature, path, kind)
             free = all(spec.shape[:1] == (None,) for spec in signature)
             compared = tuple(checks(call, given, free=free))
         opset = with_names(path, list(given), list(outputs))
     except BaseException:
         shutil.rmtree(path.parent, ignore_errors=True)
         raise
+    finally:
+        tensorflow_says.setLevel(level)
     versions = {"tensorflow": tf.__version__, "tf2onnx": version("tf2onnx")}
     exported = exported_as(kind, "tensorflow", versions["tensorflow"], opset)
     notes = tuple(filter(None, (called.note, "batch axis free" if free else "batch axis fixed")))
     return Converted(path, exported, compared, sample is None, labels_of(outputs), kind, notes=notes, versions=versions)
 
 
-def _export(traced: Any, signature: Any, path: Path, kind: str) -> None:
+@dataclass(frozen=True, slots=True)
+class _Traced:
+    """What tf2onnx takes for a tf.function: one that was traced before."""
+
+    concrete: Any
+
+    def get_concrete_function(self, *_: Any) -> Any:
+        return self.concrete
+
+
+def _frozen(concrete: Any, kind: str) -> _Traced:
+    """The function with the variables and tensors that it closes over as constants.
+
+    tf2onnx does so itself, but goes on taking the tensors for inputs. Unsupported for one that writes a variable.
+    """
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    graph = concrete.graph.as_graph_def()
+    nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
+    if any(node.op.startswith("Assign") and "Variable" in node.op for node in nodes):
+        raise Unsupported(
+            f"{kind} writes a tf.Variable each time it is called, and a served model keeps nothing between two calls; "
+            "leave that step out of what you load"
+        )
+    try:
+        return _Traced(convert_variables_to_constants_v2(concrete, lower_control_flow=False, aggressive_inlining=True))
+    except ValueError:  # of tables and other resources: tf2onnx mends some
+        return _Traced(concrete)
+
+
+def _export(traced: _Traced, signature: Any, path: Path, kind: str) -> None:
     """Writes the file. Unsupported for what has no ONNX form, and for a tf2onnx that is too old."""
     logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # it says there what is raised below
     try:
