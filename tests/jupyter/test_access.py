@@ -81,6 +81,12 @@ def test_the_walk_finds_every_route(extension: InferWorkbench) -> None:
         (f"{api}/models/name/slowest", "get"),
         (f"{api}/models/name/try", "post"),
         (f"{api}/models/name/bench", "post"),
+        (f"{api}/models/name/versions", "get"),
+        (f"{api}/models/name/versions/name/unload", "post"),
+        (f"{api}/models/name/rollback", "post"),
+        (f"{api}/models/name/labels", "post"),
+        (f"{api}/models/name/route", "post"),
+        (f"{api}/models/name/compare/name/name", "get"),
         (f"{api}/bench", "get"),
         (f"{api}/bench/name", "get"),
         (f"{api}/bench/name/stop", "post"),
@@ -122,7 +128,7 @@ async def test_who_is_not_authorised_is_refused_everywhere(
     statuses = await refusals(extension, jp_fetch, jp_ws_fetch)
     assert set(statuses) == {403}
     assert [resource for _, resource in Porter.asked] == [RESOURCE] * len(statuses)
-    assert [action for action, _ in Porter.asked].count("write") == 12
+    assert [action for action, _ in Porter.asked].count("write") == 16
 
 
 @pytest.mark.parametrize(("denied", "words"), [("contents", "read this server's files"), ("kernels", "outside")])

@@ -13,6 +13,7 @@ from tests.live.ticks import FakeService, ticks
 from workbench.jupyter.events import SCHEMAS
 from workbench.jupyter.extension import InferWorkbench
 from workbench.jupyter.routes import routes
+from workbench.jupyter.version_routes import version_routes
 from workbench.live.relay import PageMessage, Subscription, _Pause, _Resume, _Subscribe, figures
 from workbench.live.ring import COLUMNS, DETAIL, MEANS
 from workbench.live.tick import ModelFigures, detail
@@ -45,9 +46,12 @@ def test_every_setting_is_documented_with_its_default() -> None:
 
 
 def test_every_route_is_documented() -> None:
-    documented = {re.sub("RUN|OTHER|SHARE", "NAME", cell.strip("`").partition("?")[0]) for cell in rows("## Routes")}
+    documented = {
+        re.sub("RUN|OTHER|SHARE|VERSION|FIRST|SECOND", "NAME", cell.strip("`").partition("?")[0])
+        for cell in rows("## Routes")
+    }
     found = set()
-    for pattern, handler in routes():
+    for pattern, handler in (*routes(), *version_routes()):
         path = pattern.removeprefix("infer-workbench/").replace("([^/]+)", "NAME")
         found |= {f"{method.upper()} {path}" for method in ("get", "post", "delete") if method in vars(handler)}
     assert documented == found

@@ -11,6 +11,9 @@ from tornado.httpclient import HTTPClientError
 from tests.jupyter.conftest import Ask, Fetch
 from workbench.jupyter.extension import InferWorkbench
 from workbench.jupyter.routes import BODY_BYTES, RESOURCE, Handler, routes
+from workbench.jupyter.version_routes import version_routes
+
+ALL = [*routes(), *version_routes()]
 
 WHOLE = 50_000_000
 """Bytes of a body, which tornado would take."""
@@ -32,7 +35,7 @@ async def answered(port: int, path: str, fields: dict[str, str], body: bytes = b
 
 def paths(base_url: str) -> list[str]:
     """Of all routes that take a body."""
-    found = [pattern.replace("([^/]+)", "name") for pattern, handler in routes() if "post" in vars(handler)]
+    found = [pattern.replace("([^/]+)", "name") for pattern, handler in ALL if "post" in vars(handler)]
     return [base_url + path for path in found]
 
 
@@ -61,7 +64,7 @@ async def test_a_body_over_the_cap_is_refused_at_the_head_or_where_it_goes_over(
 
 
 def test_every_route_reads_its_body_under_the_cap() -> None:
-    assert all(issubclass(handler, Handler) and handler._stream_request_body for _, handler in routes())
+    assert all(issubclass(handler, Handler) and handler._stream_request_body for _, handler in ALL)
 
 
 async def test_a_compressed_body_is_not_unpacked(ask: Ask, jp_fetch: Fetch) -> None:

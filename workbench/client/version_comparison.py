@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -123,6 +123,18 @@ async def compare_traffic(
     """Compare two versions by what they are called for in the next `seconds`."""
     one, other = await two_versions(client, model, first, second)
     progress.begin(f"watching the calls of {model} {one.version} and {other.version}", round(seconds), "second")
+    counts: Sequence[tuple[VersionCounts, VersionCounts]] = ()
+    async with aclosing(traffic(client, one, other, seconds)) as each_second:
+        async for so_far in each_second:
+            counts = so_far
+            progress.advance(1)
+    return compared_traffic(model, (one.version, other.version), counts)
+
+
+async def traffic(
+    client: AsyncClient, one: ModelStatus, other: ModelStatus, seconds: float
+) -> AsyncGenerator[Sequence[tuple[VersionCounts, VersionCounts]], None]:
+    """Yield each second what both did in each second so far, until `seconds` are over."""
     loop = asyncio.get_running_loop()
     ends = loop.time() + seconds
     counts: list[tuple[VersionCounts, VersionCounts]] = []
@@ -130,13 +142,19 @@ async def compare_traffic(
         async for snapshot in snapshots:
             entries = {(each["name"], each["version"]): each for each in snapshot["models"]}
             counts.append((_counts(entries, one), _counts(entries, other)))
-            progress.advance(1)
+            yield counts
             if loop.time() >= ends - 0.5:
-                break
+                return
+
+
+def compared_traffic(
+    model: str, versions: tuple[str, str], counts: Sequence[tuple[VersionCounts, VersionCounts]]
+) -> VersionComparison:
+    """What the counts of both in the same seconds tell, so far."""
     found = compare_live([each[0] for each in counts], [each[1] for each in counts])
     calls = f"{found.first.calls:,} and {counted(found.second.calls, 'call')}"
-    title = f"{model}: version {other.version} beside version {one.version}, live for {len(counts)} s; {calls}"
-    return VersionComparison(model, (one.version, other.version), title, list(_live_figures(found)), live=found)
+    title = f"{model}: version {versions[1]} beside version {versions[0]}, live for {len(counts)} s; {calls}"
+    return VersionComparison(model, versions, title, list(_live_figures(found)), live=found)
 
 
 async def compare_on_rows(

@@ -21,6 +21,7 @@ from workbench.jupyter.endpoint_routes import ENDPOINT
 from workbench.jupyter.events import SCHEMAS, Events
 from workbench.jupyter.loadtests import LoadTests
 from workbench.jupyter.routes import RESOURCE, Parts, routes
+from workbench.jupyter.version_routes import version_routes
 from workbench.jupyter.websocket import StreamHandler
 from workbench.live.relay import MAX_WINDOW_S, Relay
 from workbench.live.ring import Ring
@@ -107,7 +108,8 @@ class InferWorkbench(ExtensionApp):
 
     def initialize_handlers(self) -> None:
         parts = Parts(self.version, self.watch, self.load_tests, self.allow_absolute_paths, self.worked)
-        self.handlers.extend((f"/{pattern}", handler, {"parts": parts}) for pattern, handler in routes())
+        for pattern, handler in (*routes(), *version_routes()):
+            self.handlers.append((f"/{pattern}", handler, {"parts": parts}))
         pages: dict[str, Any] = {"relay": self.relay, "sockets": self.sockets, "changed": self.pages_changed}
         pages["address"] = self.endpoint_address
         self.handlers.append((f"/{RESOURCE}/stream", StreamHandler, pages))
