@@ -181,6 +181,50 @@ async def test_a_folder_gives_the_versions_that_its_policy_names_and_the_highest
     assert loaded(engine) == loaded(await start()) == {"3": False, "10": True}
 
 
+async def test_of_a_repository_those_versions_alone_are_taken_that_are_named(start: Start, tmp_path: Path) -> None:
+    folder = tmp_path / "repository" / "m"
+    for version in (1, 2, 3):
+        models.save(models.add_constant(version), folder / str(version) / "model.onnx")
+    (folder / "model.toml").write_text('versions = "latest:2"')
+    engine = await start(repositories=[LocalRepository(folder.parent)])
+    await engine.load("m", among=("1", "2"))
+    assert loaded(engine) == {"1": False, "2": True}, "3 may be half a copy"
+    (folder / "3" / "model.onnx").write_bytes(b"none")
+    with pytest.raises(ModelError):
+        await engine.load("m", among=("2", "3"))
+    assert [each.version for each in engine.statuses("m") if each.state is ModelState.FAILED] == ["3"]
+    assert await answer(engine) == 2
+
+
+async def test_a_version_beside_is_loaded_anew_where_its_file_is_another_and_no_request_fails(
+    start: Start, tmp_path: Path
+) -> None:
+    folder = tmp_path / "repository" / "m"
+    for version in (1, 2):
+        models.save(models.add_constant(version), folder / str(version) / "model.onnx")
+    (folder / "model.toml").write_text('versions = "all"')
+    engine = await start(repositories=[LocalRepository(folder.parent)])
+    await engine.load("m")
+    await engine.versions.label("m", {"old": "1"})
+    before = engine._deployments.get("m", "1")
+    await engine.load("m", anew=("1", "2"))
+    assert engine._deployments.get("m", "1") is before, "its file is the same"
+    models.save(models.add_constant(100), folder / "1" / "model.onnx")
+    await engine.load("m")
+    assert await answer(engine, "1") == 1, "it was not asked for"
+    loading = asyncio.ensure_future(engine.load("m", anew=("1",)))
+    answers = []
+    while not loading.done():
+        response = await engine.infer(InferRequest("m", {"x": np.zeros((1, 4), np.float32)}, "old"))
+        answers.append(float(response.outputs["y"][0, 0]))
+    assert set(answers) <= {1, 100}
+    assert (await answer(engine, "1"), await answer(engine)) == (100, 2)
+    assert loaded(engine) == {"1": False, "2": True}
+    models.save(models.identity(shape=("batch", 3)), folder / "1" / "model.onnx")
+    await engine.load("m", anew=("1",))
+    assert await answer(engine, "1") == 100, "with other inputs it cannot take the place of one that is called"
+
+
 async def test_a_broken_version_beside_is_failed_and_the_others_serve(start: Start, tmp_path: Path) -> None:
     folder = tmp_path / "repository" / "m"
     models.save(models.add_constant(2), folder / "2" / "model.onnx")

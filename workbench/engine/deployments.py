@@ -139,6 +139,14 @@ class Deployments:
         for each in self.of(name):
             each.place(each is routed, plan.labels_of(each.version), weights.get(each.version, 0.0))
 
+    def take_place(self, deployment: Served) -> Served | None:
+        """It answers to its version, which is not routed to, in place of the one that did so far; that one."""
+        key = (deployment.name, deployment.version)
+        before = self._serving.get(key)
+        self._serving[key] = deployment
+        self.arrange(deployment.name, self.plan(deployment.name))
+        return before
+
     def remove(self, deployment: Served) -> None:
         """It answers to nothing any more; it lives until it is buried."""
         key = (deployment.name, deployment.version)

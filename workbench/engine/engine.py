@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TypeAlias
@@ -188,6 +188,8 @@ class Engine:
         allow_code: bool = False,
         even_harmful: bool = True,
         route: bool = True,
+        among: Collection[str] = (),
+        anew: Collection[str] = (),
     ) -> LoadResult:
         """Load, warm and route to a model; the version before it drains, and no request fails because of it.
 
@@ -199,6 +201,8 @@ class Engine:
         A model that is its author's code is refused unless `allow_code`; one that is quarantined for its runs, unless
         `even_harmful`. Without `route` it is a version beside the routed one, for requests that name it.
         Which versions of a folder are loaded, and which stay when another is routed to, says its setting `versions`.
+        From the repositories no versions but `among` are taken, if any are given, and those of `anew` are loaded again
+        where their files are others by now.
         Raises Conflict where inputs or outputs would change, unless `force`; StorageError where the disk is full, and
         what served goes on.
         """
@@ -210,7 +214,7 @@ class Engine:
                 return await self.restore(DesiredModel(name, stored.version, stored.digest, settings), suspect=True)
             await self._load_stages(name, (), allow_code)
         options = {"force": force, "persist": persist, "allow_code": allow_code, "even_harmful": even_harmful}
-        return await self._load(name, source, config, **options, route=route)
+        return await self._load(name, source, config, **options, route=route, among=among, anew=anew)
 
     async def _load(
         self,
@@ -223,15 +227,17 @@ class Engine:
         allow_code: bool,
         even_harmful: bool = True,
         route: bool = True,
+        among: Collection[str] = (),
+        anew: Collection[str] = (),
     ) -> LoadResult:
         began = self.clock()
         async with self._changes.changing(name):
             try:
-                found = await in_thread(lambda: self._sources.find(name, source))
+                found = await in_thread(lambda: self._sources.find(name, source, among))
             except (ModelError, InvalidInput) as error:
                 # A path that is wrong is no model that failed, unless it is to be served at each start.
                 if isinstance(error, ModelError) or source is None or not persist:
-                    self._changes.note_failure(name, error, source, asked=persist and source is not None)
+                    self._changes.note_failure(name, error, source, asked=persist and source is not None, among=among)
                 raise
             current = self._deployments.routed(name)
             for status in self._deployments.failures(name) if not even_harmful else ():
@@ -253,7 +259,8 @@ class Engine:
                 if found.config is not None:  # from a folder, which may say otherwise than it did
                     current.describe(found.source.described)
                 result = await self._changes.reconfigured(current, settings, began)
-                await self.versions.load_others(name, found, settings, persist=name in self._changes.persisted)
+                persist = name in self._changes.persisted
+                await self.versions.load_others(name, found, settings, persist=persist, anew=anew)
                 return result
             persist = persist and source is not None
             version = found.version or self._changes.next_version(name)
@@ -272,7 +279,7 @@ class Engine:
                 await ended(self._changes.retire(deployment))
                 await self._changes.settle(name, persist)
                 raise
-            await self.versions.load_others(name, found, settings, persist=persist, code_refusal=refusal)
+            await self.versions.load_others(name, found, settings, persist=persist, code_refusal=refusal, anew=anew)
             return result
 
     async def stage(

@@ -7,7 +7,7 @@ import asyncio
 import dataclasses
 import threading
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -356,8 +356,16 @@ class ModelChanges:
         else:
             self.deployments.fail(status)
 
-    def note_failure(self, name: str, error: WorkbenchError, source: Path | bytes | None, *, asked: bool) -> None:
-        known = self.sources.versions(name) if source is None else []
+    def note_failure(
+        self,
+        name: str,
+        error: WorkbenchError,
+        source: Path | bytes | None,
+        *,
+        asked: bool,
+        among: Collection[str] = (),
+    ) -> None:
+        known = (sorted(among, key=int) or self.sources.versions(name)) if source is None else []
         version = known[-1] if known else self.next_version(name)
         status = ModelStatus(name, version, ModelState.FAILED, reason=error.message)
         self.observer.model_changed(status)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -115,17 +115,19 @@ class Sources:
         """The versions of one model in the repositories."""
         return [version for repository in self._repositories for version in repository.versions(name)]
 
-    def find(self, name: str, source: Path | bytes | None) -> Found:
+    def find(self, name: str, source: Path | bytes | None, among: Collection[str] = ()) -> Found:
         """The model to load, untrusted no more: its graphs were walked, and what must not go away was copied.
 
         Files, folders and bytes are copied into the store; of a folder laid out VERSION/model.onnx the highest version
-        is taken. So is what lies in the repositories, but for those that are served in place. Blocks.
+        is taken. So is what lies in the repositories, but for those that are served in place; of the model there no
+        versions but `among`, if any are given. Blocks.
         Raises InvalidInput, ModelNotFound, ModelError, StorageError.
         """
         if source is None:
             for repository in self._repositories:
                 if repository.versions(name):
-                    return self._stored_or_in_place(repository, name)
+                    part = repository.among(name, among) if among else repository
+                    return self._stored_or_in_place(part, name)
             raise ModelNotFound(
                 f"failed to load {name!r}, it is in none of the service's model repositories; "
                 "name a path, or upload the model"
@@ -207,7 +209,7 @@ class Sources:
         """A further version of those that lie beside `found`. As `find`. Blocks."""
         assert found.beside is not None
         repository, folder = found.beside
-        if repository in self._repositories:
+        if repository.whole in self._repositories:
             return self._stored_or_in_place(repository, name, version)
         return self._copied(name, repository, folder, version)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -12,6 +12,7 @@ from workbench.config import ModelConfig
 from workbench.core.model import DesiredModel, ModelState, check_model_name, check_model_version
 from workbench.core.threads import in_thread
 from workbench.core.version_plan import VersionPlan
+from workbench.engine.deployment import Deployment
 from workbench.engine.model_changes import LoadResult, ModelChanges, check_same_signature, ended
 from workbench.engine.served import Served
 from workbench.engine.sources import Found, ModelSource
@@ -74,26 +75,58 @@ class VersionControl:
             new.configure(replace(new.config, versions=current.config.versions))
 
     async def load_others(
-        self, name: str, found: Found, config: ModelConfig, *, persist: bool, code_refusal: str = ""
+        self,
+        name: str,
+        found: Found,
+        config: ModelConfig,
+        *,
+        persist: bool,
+        code_refusal: str = "",
+        anew: Collection[str] = (),
     ) -> None:
-        """Load the further versions of a folder that the setting `versions` asks for. One that fails is listed as
-        Failed, where it is not one of a user's own folder, and logged; the others serve."""
+        """Load the further versions of a folder that the setting `versions` asks for, and those of `anew` also where
+        they are loaded. One that fails is listed as Failed, where it is not one of a user's own folder, and logged; the
+        others serve, and so does what was loaded of its version."""
         if found.beside is None or config.versions in ("latest", "latest:1"):
             return
         repository, folder = found.beside
         there = await in_thread(lambda: repository.versions(folder))
         for version in reversed(policy_of(config.versions).of_folder(there)):
-            if version == found.version or self._deployments.get(name, version) is not None:
+            current = self._deployments.get(name, version)
+            if version == found.version or (current is not None and version not in anew):
                 continue
             try:
                 other = await in_thread(partial(self._changes.sources.another, found, name, version))
-                await self._changes.opened(
+                if current is not None and (current.source.digest, current.config) == (other.source.digest, config):
+                    continue
+                opened = await self._changes.opened(
                     name, version, other.source, config, persist=persist, code_refusal=code_refusal
                 )
-            except (ModelError, InvalidInput) as error:
+                if current is not None:
+                    await self._put_in_place(opened, current, persist)
+                    continue
+            except (ModelError, InvalidInput, Conflict) as error:
                 log.error("version %s of model %s was not loaded: %s", version, name, error.message)
                 continue
             await self._changes.change_plan(name, with_beside(self._changes.plan(name), version))
+
+    async def _put_in_place(self, new: Served, current: Served, persist: bool) -> None:
+        """Have `new` answer for `current`, of the same version, which drains. Conflict where its inputs or outputs are
+        others, since it may get a part of the calls."""
+        changes, name = self._changes, new.name
+        try:
+            check_same_signature(current, new, False)
+        except Conflict:
+            await ended(changes.retire(new))
+            await changes.settle(name, persist)
+            raise
+        routed = self._deployments.routed(name)
+        stood_in = isinstance(routed, Deployment) and routed.fallback is current
+        self._deployments.take_place(new)
+        changes.retire(current)
+        if stood_in:
+            changes.stand_in(new, routed)
+        await changes.change_plan(name, changes.plan(name))  # where it is noted, it is so with its new file
 
     # Verbs
 

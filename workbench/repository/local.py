@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 from workbench.config import ModelConfig
@@ -30,7 +31,20 @@ class LocalRepository:
     def __init__(self, root: Path, *, in_place: bool = False) -> None:
         self.root = root
         self.in_place = in_place
+        self.whole: LocalRepository = self
+        """The repository that this one is a part of (`among`), or itself."""
         self._told: set[Path] = set()
+        self._among: tuple[str, frozenset[str]] | None = None
+
+    def among(self, name: str, versions: Collection[str]) -> LocalRepository:
+        """The same folder as if the model had no versions but these, as while others are still being written."""
+        part = LocalRepository(self.root, in_place=self.in_place)
+        part.whole, part._told, part._among = self.whole, self._told, (name, frozenset(versions))
+        return part
+
+    def wanted(self, name: str, versions: Collection[str]) -> list[str]:
+        """Those of `versions` that the model's settings have loaded, the highest last. ModelError, InvalidInput."""
+        return policy_of(self.config(name).versions).of_folder(versions)
 
     def names(self) -> list[str]:
         """The models that have at least one version, sorted; folders that cannot name a model are passed over."""
@@ -44,7 +58,9 @@ class LocalRepository:
 
     def versions(self, name: str) -> list[str]:
         """The versions of a model, the oldest first; empty when there is no such model."""
-        found = [folder for folder in self._folders(self.root / check_model_name(name)) if _is_version(folder)]
+        found = [folder for folder in self._folders(self.root / check_model_name(name)) if is_version(folder)]
+        if self._among is not None and self._among[0] == name:
+            found = [each for each in found if each in self._among[1]]
         return sorted(found, key=int)
 
     def one(self, name: str, version: str | None = None) -> tuple[str, Path, ModelMetadata]:
@@ -147,7 +163,7 @@ def is_model_name(text: str) -> bool:
     return True
 
 
-def _is_version(text: str) -> bool:
+def is_version(text: str) -> bool:
     try:
         check_model_version(text)
     except InvalidInput:

@@ -147,12 +147,12 @@ class ControlRoutes:
         if not path.is_absolute():
             raise InvalidInput("path must be absolute: the service's own folder is not the caller's")
         name = call.params["name"]
-        engine, options = self._engine, {"allow_code": asked.allow_code, "route": asked.route}
+        engine, code, route = self._engine, asked.allow_code, asked.route
         try:
             if asked.stage:
-                loading = engine.stage(name, path, asked.config, keep_s=asked.keep_s, **options)
+                loading = engine.stage(name, path, asked.config, keep_s=asked.keep_s, allow_code=code, route=route)
             else:
-                loading = engine.load(name, path, asked.config, force=asked.force, **options)
+                loading = engine.load(name, path, asked.config, force=asked.force, allow_code=code, route=route)
             return _loaded(call, await while_there(call, loading))
         finally:
             await self._service.persistence.tidy(self._engine)
