@@ -97,5 +97,5 @@ lock: $(STAMP) ## write the installed versions into constraints.txt
 	$(BIN)/python -m pip freeze --exclude-editable | grep -E '^[A-Za-z0-9_.-]+==' > constraints.txt
 
 clean: ## remove what was made here
-	rm -rf $(VENV) .peers .kserve build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .peers .kserve .jupyterhub build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	rm -rf workbench/labextension workbench/notebook/static labextension/lib labextension/node_modules labextension/.yarn labextension/*.tsbuildinfo
