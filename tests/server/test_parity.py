@@ -15,6 +15,7 @@ import grpc
 import numpy as np
 import pytest
 
+from tests import models
 from tests.helpers.large_bodies import large_from
 from tests.helpers.waiting import until_async
 from tests.server.conftest import LIMITS, House, open_house
@@ -30,6 +31,7 @@ from workbench.protocols.oip_grpc import encode_request
 from workbench.protocols.oip_json import decode_response
 from workbench.protocols.status_codes import GRPC_CODE_KEY, GRPC_STATUS, HTTP_STATUS
 from workbench.telemetry.request_record import RequestRecord
+from workbench.versions.traffic_split import side_of, slot_of, spread
 
 LARGE = Limits(**{**{name: getattr(LIMITS, name) for name in LIMITS.__slots__}, "max_body_bytes": 1 << 20})
 
@@ -55,10 +57,16 @@ class Ask:
     timeout_us: int | None = None
     leave: bool = False
     """The client goes once the request is under way."""
+    headers: dict[str, str] = field(default_factory=dict)
+    """Further headers, or metadata."""
 
     @property
     def array(self) -> np.ndarray[Any, np.dtype[np.float32]]:
         return np.arange(self.rows * 2, dtype=np.float32).reshape(self.rows, 2)
+
+    @property
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        return (*AUTHORIZED, *((name.replace("_", "-"), value) for name, value in self.headers.items()))
 
     def json(self) -> bytes:
         tensor = {"name": self.input, "datatype": "FP32", "shape": [self.rows, 2], "data": self.array.ravel().tolist()}
@@ -93,7 +101,9 @@ class Ways:
     """What an HTTP client that left was sent."""
 
     async def http(self, ask: Ask, body: bytes, warm: bool = False, **headers: str) -> Answered:
-        head = self.house.call.head("POST", f"/v2/models/{ask.model}/infer", content_length=str(len(body)), **headers)
+        head = self.house.call.head(
+            "POST", f"/v2/models/{ask.model}/infer", content_length=str(len(body)), **headers, **ask.headers
+        )
         connection, wire = connect(self.house.app)
         if warm:  # the head becomes known
             await self._warm(head, len(body))
@@ -125,7 +135,7 @@ class Ways:
         self.records.clear()
 
     async def unary(self, ask: Ask, message: bytes, compression: Any = None) -> Answered:
-        call = self.port.channel.unary_unary(INFER)(message, metadata=AUTHORIZED, timeout=20, compression=compression)
+        call = self.port.channel.unary_unary(INFER)(message, metadata=ask.metadata, timeout=20, compression=compression)
         if ask.leave:
             await self._under_way()
             call.cancel()
@@ -138,7 +148,7 @@ class Ways:
             return _failed(error)
 
     async def stream(self, ask: Ask, message: bytes) -> Answered:
-        call = self.port.channel.stream_stream(STREAM)(metadata=AUTHORIZED, timeout=20)
+        call = self.port.channel.stream_stream(STREAM)(metadata=ask.metadata, timeout=20)
         try:
             await call.write(message)
             if ask.leave:
@@ -262,6 +272,31 @@ async def test_an_answer_its_record_and_use(way: tuple[Ways, Way]) -> None:
     assert record.request_bytes and record.response_bytes
     assert record.timings is not None and record.timings.rows == 2
     assert ways.house.service.used_at
+
+
+async def test_its_side_or_its_key_decides_where_calls_are_split(way: tuple[Ways, Way], tmp_path: Path) -> None:
+    ways, ask = way
+    other = models.identity(shape=("batch", 2))
+    other.doc_string = "another version"
+    path = str(models.save(other, tmp_path / "other.onnx"))
+    assert (await ways.house.call("POST", "/control/models/digits/load", {"path": path, "route": False})).status == 200
+    assert (await ways.house.call("POST", "/control/models/digits/route", {"weights": {"2": 0.5}})).status == 200
+
+    async def ran(times: int = 3, **headers: str) -> set[str]:
+        found = set()
+        for _ in range(times):
+            assert await ask(ways, Ask(headers=headers)) == Answered([1.0, 2.0])
+            found.add((await ended(ways)).version)
+            ways.records.clear()
+        return found
+
+    assert [await ran(x_route=side) for side in ("1", "2")] == [{"1"}, {"2"}]
+    spans = spread({}, {"2": 0.5})
+    for user in ("ann", "bob", "cy", "dee"):
+        assert await ran(x_route_key=user) == {side_of(spans, slot_of("digits", user)) or "1"}
+    assert await ran(4) == {"1", "2"}
+    refused = await ask(ways, Ask(headers={"x_route": "nowhere"}))
+    assert refused.code == "invalid_argument" and "the parameter route asks for 'nowhere'" in refused.message
 
 
 async def test_a_kept_answer_says_that_it_is_one(way: tuple[Ways, Way]) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing, suppress
+from dataclasses import replace
 from typing import Any, ClassVar, Final, TypeVar
 
 from workbench.config import Limits
@@ -22,6 +23,7 @@ from workbench.protocols.oip_grpc import (
 )
 from workbench.protocols.oip_tensors import TensorsOf
 from workbench.protocols.region_params import Shared
+from workbench.protocols.routing_headers import with_routing
 from workbench.server.grpc.methods import CallHead, Context, UnaryResponder, unforeseen
 from workbench.server.inference import SHUTTING_DOWN, InferenceCall, InferencePath
 
@@ -67,6 +69,26 @@ class GrpcCodec:
         return encoded
 
 
+class RoutedGrpcCodec:
+    """The same of a call with metadata of routing; a class of its own, so that other calls do not pay for it."""
+
+    names_model: ClassVar[bool] = True
+    content_encoding = accept_encoding = b""
+
+    def __init__(self, codec: GrpcCodec, routing: Mapping[str, str]) -> None:
+        self._codec = codec
+        self._routing = routing
+        self.encode, self.takes_long, self.named_in = codec.encode, codec.takes_long, codec.named_in
+        self.compressed = codec.compressed
+
+    def decode(self, body: bytes, now: float, shared: Shared | None) -> tuple[InferRequest, GrpcAnswer]:
+        return with_routing(self._codec.decode(body, now, shared), self._routing)
+
+    def count(self, body: bytes, now: float, shared: Shared | None) -> CountedRequest[GrpcAnswer]:
+        counted = self._codec.count(body, now, shared)
+        return replace(counted, decode=lambda: with_routing(counted.decode(), self._routing))
+
+
 class GrpcInference:
     """ModelInfer and ModelStreamInfer."""
 
@@ -88,7 +110,7 @@ class GrpcInference:
             trace=head.trace,
             timeout_s=None if head.timeout_s is None else call.time_remaining(),
             inference=inference,
-            codec=self._unary,
+            codec=RoutedGrpcCodec(self._unary, head.routing) if head.routing else self._unary,
             responder=call,
         )
         call.on_lost = infer.disconnected
@@ -99,6 +121,7 @@ class GrpcInference:
     ) -> AsyncGenerator[bytes, None]:
         """An answer for each message, in the order of the messages; one that fails harms no other."""
         inference = self._inference
+        codec = RoutedGrpcCodec(self._stream, head.routing) if head.routing else self._stream
         begun: InferenceCall | None = None
 
         async def in_turn() -> AsyncIterator[bytes]:
@@ -121,7 +144,7 @@ class GrpcInference:
                 trace=head.trace,
                 timeout_s=context.time_remaining(),
                 inference=inference,
-                codec=self._stream,
+                codec=codec,
                 responder=pending,
             )
             pending.future.add_done_callback(lambda future: infer.disconnected() if future.cancelled() else None)

@@ -6,11 +6,12 @@ A call is let in, or refused, by its head alone: what a refused caller sends is 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeAlias
 
 from workbench.errors import InvalidInput, Unsupported, WorkbenchError
 from workbench.http2.headers import H2RequestHead as HttpHead
+from workbench.protocols.routing_headers import routing_parameters
 from workbench.protocols.status_codes import UNFORESEEN
 from workbench.protocols.trace_headers import REQUEST_ID, TRACEPARENT, request_id, traceparent
 from workbench.server.gate.auth import Caller, Gate
@@ -34,6 +35,8 @@ class CallHead:
     """What the caller says that it is."""
     timeout_s: float | None = None
     """From its head on; None: it has no deadline."""
+    routing: Mapping[str, str] = field(default_factory=dict)
+    """The parameters of routing that its metadata give."""
 
 
 class Context(Protocol):
@@ -161,6 +164,7 @@ class Methods:
                 traceparent(request.get(TRACEPARENT, b"")),
                 request.get(b"user-agent", b"").decode("utf-8", "replace"),
                 None if timeout is None else framing.timeout_s(timeout),
+                routing_parameters(request) if method.scope is Scope.INFER else {},
             )
             most = self._most
             if not method.large:

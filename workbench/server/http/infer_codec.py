@@ -15,6 +15,7 @@ from workbench.protocols.json_cutting import LARGE
 from workbench.protocols.oip_json import BINARY_ANSWER, AnswerFormat, count_request, decode_request, encode_response
 from workbench.protocols.raw_request import decode_raw_request
 from workbench.protocols.region_params import Shared
+from workbench.protocols.routing_headers import with_routing
 from workbench.server.compression import compressed
 from workbench.server.inference import InferenceCall
 
@@ -106,31 +107,16 @@ class HttpCodec:
         return b"%bcontent-encoding: %b\r\n" % (lines, self.accept_encoding), (body,)
 
 
-ROUTE_KEY: Final = b"x-route-key"
-ROUTING_HEADERS: Final = {b"x-route": "route", ROUTE_KEY: "route_key"}
-"""Headers that stand for parameters of a request: which version it asks for, and whose calls stay on one side."""
-
-
-def routing_parameters(headers: Mapping[bytes, bytes]) -> dict[str, str]:
-    """The parameters of routing that headers give."""
-    return {name: headers[header].decode("latin-1") for header, name in ROUTING_HEADERS.items() if header in headers}
-
-
 @dataclass(frozen=True, slots=True)
 class RoutedHttpCodec(HttpCodec):
     """The same of a head with ROUTING_HEADERS; a class of its own, so that other requests do not pay for it."""
 
     routing: Mapping[str, str] = field(default_factory=dict)
-    """The parameters that they give. Those of the body win."""
+    """The parameters that they give."""
 
     def count(self, body: bytes, now: float, shared: Shared | None) -> CountedRequest[AnswerFormat]:
         counted = HttpCodec.count(self, body, now, shared)
-        return replace(counted, decode=lambda: self._routed(counted.decode()))
+        return replace(counted, decode=lambda: with_routing(counted.decode(), self.routing))
 
     def decode(self, body: bytes, now: float, shared: Shared | None) -> tuple[InferRequest, AnswerFormat]:
-        return self._routed(HttpCodec.decode(self, body, now, shared))
-
-    def _routed(self, decoded: tuple[InferRequest, AnswerFormat]) -> tuple[InferRequest, AnswerFormat]:
-        request, answer = decoded
-        request.parameters = {**self.routing, **request.parameters}
-        return request, answer
+        return with_routing(HttpCodec.decode(self, body, now, shared), self.routing)

@@ -14,12 +14,13 @@ from functools import partial
 from typing import Final
 
 from workbench.errors import NotFound, TooLarge
+from workbench.protocols.routing_headers import ROUTE_KEY, routing_parameters
 from workbench.protocols.trace_headers import REQUEST_ID, TRACEPARENT, traceparent
 from workbench.server.compression import CODINGS
 from workbench.server.gate.auth import Caller
 from workbench.server.gate.scopes import Scope
 from workbench.server.http.h1_connection import H1Connection
-from workbench.server.http.infer_codec import ROUTE_KEY, HttpCodec, RoutedHttpCodec, routing_parameters
+from workbench.server.http.infer_codec import HttpCodec, RoutedHttpCodec
 from workbench.server.http.message import BodyType, check_body_type, check_length, json_length
 from workbench.server.http.request_head import RequestHead
 from workbench.server.http.routing import Route
