@@ -31,6 +31,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+# Nearly all that is made while tests are collected stays: no search for garbage would find any.
+gc.disable()
+
 _leaked = LeakedTokens()
 
 
@@ -140,6 +143,9 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for path in {item.path for item in items if item.get_closest_marker("serial")}:
+        if "mark.serial" not in path.read_text(encoding="utf-8"):
+            raise pytest.UsageError(f"{path}: `make test` finds the file of a serial test by the words mark.serial")
     order = {folder: place for place, folder in enumerate(SLOW_FIRST)}
     items.sort(key=lambda item: order.get(item.path.stem, order.get(item.path.parent.name, len(order))))
 
@@ -147,6 +153,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_collection_finish() -> None:
     """A million objects of tests and libraries stay to the end. Set aside, they are not looked through again by each
     collection of garbage, as at the end of each shell of IPython, where it took half a second."""
+    gc.enable()
     gc.collect()
     gc.freeze()
 

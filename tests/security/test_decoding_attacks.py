@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import http.client
 import json
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
@@ -19,19 +18,22 @@ EMPTY = b'{"name":"","shape":[],"datatype":""}'
 BEGIN = b'{"inputs":[{"name":"x","datatype":"FP32","shape":[%d,4],"data":['
 NUMBERS = 12 * MB
 
-JSON = {
-    "spaces": b" " * (60 * MB),
-    "a bare word and spaces": BEGIN % 1 + b"NaN" + b" " * (60 * MB),
-    "empty tensors": b'{"inputs":[%b]}' % b",".join([EMPTY] * (32 * MB // 37)),
-    "parameters": b'{"inputs":[],"parameters":{%b}}' % b",".join(b'"%x":0' % at for at in range(2 * MB)),
-    "a shape": b'{"inputs":[{"name":"x","datatype":"FP32","shape":[%b]}]}' % b",".join([b"300"] * 8 * MB),
-    "numbers": BEGIN % (NUMBERS // 4) + b"0.5," * (NUMBERS - 1) + b"0.5]}]}",
-}
-MESSAGES = {
-    "empty tensors": b"\x2a\x00" * (8 * MB),
-    "empty parameters": b"\x22\x00" * (8 * MB),
-    "empty raw contents": b"\x3a\x00" * (8 * MB),
-}
+
+def json_bodies() -> dict[str, bytes]:
+    """Made by the test that sends them: some 300 MB, which every process that collects it would keep."""
+    return {
+        "spaces": b" " * (60 * MB),
+        "a bare word and spaces": BEGIN % 1 + b"NaN" + b" " * (60 * MB),
+        "empty tensors": b'{"inputs":[%b]}' % b",".join([EMPTY] * (32 * MB // 37)),
+        "parameters": b'{"inputs":[],"parameters":{%b}}' % b",".join(b'"%x":0' % at for at in range(2 * MB)),
+        "a shape": b'{"inputs":[{"name":"x","datatype":"FP32","shape":[%b]}]}' % b",".join([b"300"] * 8 * MB),
+        "numbers": BEGIN % (NUMBERS // 4) + b"0.5," * (NUMBERS - 1) + b"0.5]}]}",
+    }
+
+
+def grpc_messages() -> list[bytes]:
+    """Empty tensors, empty parameters, and empty raw contents."""
+    return [b"\x2a\x00" * (8 * MB), b"\x22\x00" * (8 * MB), b"\x3a\x00" * (8 * MB)]
 
 
 def post(attacked: Watched, body: bytes, **headers: str) -> tuple[int, str]:
@@ -45,9 +47,10 @@ def post(attacked: Watched, body: bytes, **headers: str) -> tuple[int, str]:
 
 
 def test_json_that_is_huge_when_it_is_decoded(attacked: Watched) -> None:
-    packed = {kind: gzip.compress(body, 1) for kind, body in JSON.items()}
+    bodies = json_bodies()
+    packed = {kind: gzip.compress(body, 1) for kind, body in bodies.items()}
     with attacked.attack() as seen:
-        for kind, body in JSON.items():
+        for kind, body in bodies.items():
             status, said = post(attacked, body)
             # Of the numbers only the model says that they are too many.
             assert status in (400, 413) and ("rows" in said) == (kind == "numbers"), (kind, status, said)
@@ -75,17 +78,15 @@ def test_zeros_that_are_a_thousandth_of_themselves_as_they_travel(attacked: Watc
 
 def test_messages_that_are_huge_when_they_are_parsed(attacked: Watched) -> None:
     metadata = (("authorization", f"Bearer {attacked.serve.token}"),)
-
-    def each() -> Iterator[bytes]:
-        yield from MESSAGES.values()
+    messages = grpc_messages()
 
     with attacked.attack() as seen, grpc.insecure_channel(attacked.serve.grpc) as channel:
         infer = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
-        for message in MESSAGES.values():
+        for message in messages:
             with pytest.raises(grpc.RpcError, match="fields beside its tensors' elements"):
                 infer(message, metadata=metadata, timeout=60)
         stream = channel.stream_stream("/inference.GRPCInferenceService/ModelStreamInfer")
-        assert sum(b"fields beside" in answer for answer in stream(each(), metadata=metadata, timeout=60)) == 3
+        assert sum(b"fields beside" in answer for answer in stream(iter(messages), metadata=metadata, timeout=60)) == 3
     seen.others_were_served()
     assert seen.grown_bytes < 150 * MB, seen
 
