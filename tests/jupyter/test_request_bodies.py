@@ -10,7 +10,7 @@ from tornado.httpclient import HTTPClientError
 
 from tests.jupyter.conftest import Ask, Fetch
 from workbench.jupyter.extension import InferWorkbench
-from workbench.jupyter.routes import BODY_BYTES, RESOURCE, Handler, routes
+from workbench.jupyter.routes import BODY_BYTES, FILES_BYTES, HEAD_LENGTH, RESOURCE, Handler, routes
 from workbench.jupyter.version_routes import version_routes
 
 ALL = [*routes(), *version_routes()]
@@ -61,6 +61,12 @@ async def test_a_body_over_the_cap_is_refused_at_the_head_or_where_it_goes_over(
         jp_http_port, paths(jp_base_url)[0], {**jp_auth_header, "Transfer-Encoding": "chunked"}, chunk
     )
     assert (status, json.loads(said)["reason"]) == (413, "too_large")
+    # Files may come to one route alone.
+    with_files = {**jp_auth_header, HEAD_LENGTH: "2"}
+    for path in paths(jp_base_url):
+        most = FILES_BYTES if path.endswith("/try") else BODY_BYTES
+        status, said = await answered(jp_http_port, path, {**with_files, "Content-Length": str(most + 1)})
+        assert (status, json.loads(said)["reason"]) == (413, "too_large"), path
 
 
 def test_every_route_reads_its_body_under_the_cap() -> None:

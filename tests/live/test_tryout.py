@@ -53,10 +53,37 @@ def test_values_are_shown_as_json_has_them(array: np.ndarray[Any, Any], datatype
     assert msgspec.json.decode(msgspec.json.encode(tensor))["data"] == data
 
 
-def test_a_long_text_is_cut() -> None:
-    tensor = shown("x", np.array([b"a" * 5000], object))
-    assert tensor["data"] == ["a" * SHOWN_CHARACTERS]
-    assert tensor["cut"]
+def test_texts_that_are_long_together_are_cut() -> None:
+    whole = shown("x", np.array([b"a" * SHOWN_CHARACTERS], object))
+    assert (whole["data"], whole["cut"]) == (["a" * SHOWN_CHARACTERS], False)
+    for rows, each in ((1, SHOWN_CHARACTERS), (4, SHOWN_CHARACTERS // 4)):
+        for letter in (b"a", "€".encode()):
+            tensor = shown("x", np.array([letter * (each + 1)] * rows, object))
+            assert tensor["data"] == [letter.decode() * each] * rows
+            assert tensor["cut"]
+
+
+def test_files_are_rows_of_their_inputs() -> None:
+    signature = Signature((TensorSpec("a", "BYTES", (-1,)), TensorSpec("b", "BYTES", (-1, 1))), ())
+    inputs = tryout._inputs(TryRequest(files={"b": 3, "a": 2}), signature, "m", memoryview(b"\xffbbaa"))
+    assert (inputs["a"].tolist(), inputs["b"].tolist()) == ([b"aa"], [[b"\xffbb"]])
+    mixed = tryout._inputs(TryRequest({"b": [["text"]]}, files={"a": 2}), signature, "m", b"aa")
+    assert (mixed["a"].tolist(), mixed["b"].tolist()) == ([b"aa"], [[b"text"]])
+
+
+@pytest.mark.parametrize(
+    ("asked", "content", "words"),
+    [
+        (TryRequest(files={"a": 2}), b"aaa", "2 bytes are told in the JSON, and 3 follow it"),
+        (TryRequest(files={"a": 5, "b": -2}), b"aaa", "follow it"),
+        (TryRequest(), b"aaa", "0 bytes are told in the JSON, and 3 follow it"),
+        (TryRequest({"a": ["x"]}, files={"a": 3}), b"aaa", "given twice"),
+        (TryRequest(files={"c": 3}), b"aaa", "'c'"),
+    ],
+)
+def test_files_that_do_not_fit_the_json_are_refused(asked: TryRequest, content: bytes, words: str) -> None:
+    with pytest.raises(InvalidInput, match=words):
+        tryout._inputs(asked, Signature((TensorSpec("a", "BYTES", (-1,)),), ()), "m", content)
 
 
 def test_what_is_shown_for_nan_may_be_typed_again() -> None:

@@ -36,6 +36,12 @@ RESOURCE = "infer-workbench"
 BODY_BYTES = 1024 * 1024
 """Largest body that a page may send."""
 
+FILES_BYTES = 20 * 1024 * 1024
+"""Largest body of a try with files in it, as pictures. docs/jupyter.md says what one costs the event loop."""
+
+HEAD_LENGTH = "Inference-Header-Content-Length"
+"""As with the service's own binary requests: how much of the body is JSON. Files follow."""
+
 LOG_LINES = 1000
 
 SLOW_REQUESTS = 100
@@ -128,9 +134,16 @@ class Handler(APIHandler):
 
     def _count(self, size: int) -> None:
         """Answer a request whose body is too large. Tornado then reads no more of it, and closes the connection."""
-        if size > BODY_BYTES:
+        if size > self.most_bytes:
             self._pieces.clear()
-            self.fail(TooLarge(f"the body must have at most {BODY_BYTES} bytes, got {size}"))
+            self.fail(TooLarge(self.too_large(size)))
+
+    @property
+    def most_bytes(self) -> int:
+        return BODY_BYTES
+
+    def too_large(self, size: int) -> str:
+        return f"the body must have at most {BODY_BYTES} bytes, got {size}"
 
     def answer(self, value: Any) -> None:
         """Send the result of a route's method as JSON."""
@@ -267,12 +280,34 @@ class SlowestHandler(ReadOnlyHandler):
 
 
 class TryHandler(Handler):
+    """Takes JSON, or JSON with files behind it: as they are, since base64 in JSON would hold up the event loop."""
+
+    @property
+    def most_bytes(self) -> int:
+        return BODY_BYTES if self._head_length is None else FILES_BYTES
+
+    def too_large(self, size: int) -> str:
+        if self._head_length is None:
+            return super().too_large(size)
+        return (
+            f"the files that are tried may have {FILES_BYTES >> 20} MiB together, got {size / 2**20:.1f} MiB; "
+            "call the model from a notebook for larger ones"
+        )
+
+    @property
+    def _head_length(self) -> str | None:
+        return self.request.headers.get(HEAD_LENGTH)
+
     @route
     async def post(self, name: str) -> object:
-        asked = control.decode_body(self.body or b"{}", TryRequest, BODY_BYTES)
+        length, body = self._head_length, self.body
+        end = len(body) if length is None else int(length) if length.isdecimal() and len(length) < 10 else -1
+        if not 0 <= end <= len(body):
+            raise InvalidInput(f"{HEAD_LENGTH} is the length of the JSON in bytes, got {str(length)[:40]!r}")
+        asked = control.decode_body(body[:end] or b"{}", TryRequest, BODY_BYTES)
         client = await self.watch.client()
         self.parts.worked()
-        return await try_out(client, name, asked)
+        return await try_out(client, name, asked, memoryview(body)[end:])
 
 
 class BenchHandler(Handler):
