@@ -5,3 +5,4 @@ import './dashboard.css';
 import './live.css';
 import './loadtests.css';
 import './endpoint.css';
+import './tryit.css';

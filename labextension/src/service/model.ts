@@ -22,6 +22,7 @@ import {
 import { overWebSocket, Stream } from './stream';
 import { type IServiceModel, NAMESPACE } from '../tokens';
 import { Subscriptions } from './subscriptions';
+import { trialRequest } from './trialRequest';
 import type {
   Frame,
   IColumns,
@@ -207,7 +208,7 @@ export class ServiceModel implements IServiceModel {
   }
 
   tryOut(name: string, trial: ITrial): Promise<ITried> {
-    return this._post<ITried>(modelPath(name, 'try'), trial);
+    return this._request<ITried>(modelPath(name, 'try'), trialRequest(trial));
   }
 
   stored(): Promise<readonly IStored[]> {

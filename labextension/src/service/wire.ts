@@ -69,6 +69,21 @@ export interface ICircuit {
   readonly fallback?: string;
 }
 
+/** One stage of a pipeline of models. */
+export interface IPipelineStep {
+  readonly model: string;
+  /** Null: the version that requests without one go to. */
+  readonly version: string | null;
+  /** The model's input -> tensor of the pipeline. */
+  readonly inputs: Readonly<Record<string, string>>;
+}
+
+export interface IPipeline {
+  readonly steps: readonly IPipelineStep[];
+  /** The pipeline's input -> tensor. */
+  readonly inputs: Readonly<Record<string, string>>;
+}
+
 /** One version of one model. */
 export interface IModelStatus {
   readonly name: string;
@@ -105,6 +120,8 @@ export interface IModelStatus {
   readonly labels?: Readonly<Record<string, readonly string[]>>;
   /** Null if not known; absent from an older server. */
   readonly provenance?: IProvenance | null;
+  /** The stages of a pipeline; null: it is one model. Absent from an older server. */
+  readonly pipeline?: IPipeline | null;
 }
 
 /** The result of a load or of a change of settings. */
@@ -133,6 +150,8 @@ export interface ITrial {
   readonly rows: number;
   /** The same seed gives the same inputs; null for new ones. */
   readonly seed: number | null;
+  /** By input, those that are not in `inputs`. */
+  readonly files?: ReadonlyMap<string, Blob>;
 }
 
 /** A tensor to show. */
@@ -157,6 +176,7 @@ export interface ITimings {
 /** The result of a trial. */
 export interface ITried {
   readonly version: string;
+  /** What was sent, but for files. */
   readonly inputs: readonly ITensor[];
   readonly outputs: readonly ITensor[];
   readonly timings: ITimings;
