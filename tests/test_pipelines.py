@@ -76,6 +76,24 @@ async def test_it_answers_over_grpc_as_any_model(wb: Workbench) -> None:
     await asyncio.to_thread(wb.pipeline, "grpc", "one >> one")
     address = (await asyncio.to_thread(wb.status))["grpc"]
     async with AsyncClient(f"grpc://{address}", wb.client.token) as client:
-        answer = await client.infer(InferRequest("grpc", {"x": ROWS}))
+        answer = await client.infer(InferRequest("grpc", {"x": ROWS}, parameters={"timings": True}))
+        assert [each.stage for each in answer.timings.stages] == ["one", "one#2"]
         np.testing.assert_array_equal(answer.outputs["y"], ROWS + 2)
         assert (await client.status("grpc")).signature == wb["one"].signature
+
+
+async def test_an_answer_says_what_each_stage_took_where_it_is_asked_to(wb: Workbench) -> None:
+    await asyncio.to_thread(wb.load, "one", add_constant(1.0))
+    await asyncio.to_thread(wb.pipeline, "inner", "one >> one")
+    await asyncio.to_thread(wb.pipeline, "outer", "one >> inner")
+    timed = {"timings": True}
+    async with AsyncClient(wb.url, wb.client.token) as client:
+        answer = await client.infer(InferRequest("outer", {"x": ROWS}, parameters=timed))
+        single = await client.infer(InferRequest("one", {"x": ROWS}, parameters=timed))
+        untold = await client.infer(InferRequest("outer", {"x": ROWS}))
+    first, second = answer.timings.stages
+    assert (first.stage, first.version, first.timings.batch_size) == ("one", "1", 3)
+    assert first.timings.ran_s > 0 and not first.timings.stages
+    assert second.stage == "inner" and second.began_s >= first.began_s + first.timings.ran_s
+    assert [each.stage for each in second.timings.stages] == ["one", "one#2"]
+    assert not single.timings.stages and not untold.timings.stages

@@ -60,6 +60,25 @@ def test_a_picture_and_a_text_are_tried_and_answered_with_scores(panel: Panel, l
 
 
 @pytest.mark.long
+def test_a_pipeline_takes_the_picture_of_its_first_model_and_each_stage_is_a_line(
+    panel: Panel, lab: Jupyter, wb: Workbench
+) -> None:
+    for make in (small_bundles.pictures, small_bundles.moods):
+        wb.load(make.__name__, make(lab.root))
+    wb.pipeline("both", "pictures >> moods", mapping={"moods.text": "pictures.label"})
+    form = panel.part("both", "Try it")
+    expect(form.locator('[data-part="stages"]')).to_have_text("Stages: pictures › moods")
+    form.get_by_label("Picture file for image").set_input_files(
+        {"name": "a.png", "mimeType": "image/png", "buffer": picture()}
+    )
+    send(form)
+    stages = form.get_by_role("list", name="Stages").get_by_role("listitem")
+    expect(stages).to_have_text([re.compile(rf"^{name} v1version 1.*s$") for name in ("pictures", "moods")])
+    expect(bars(form)).to_contain_text(["neutral", "positive", "negative"])
+    assert panel.barriers() == []
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_what_is_found_in_a_text_is_marked_in_it(lab: Jupyter, wb: Workbench, open_page: OpenPage, dark: bool) -> None:
     for make in (small_bundles.names, small_bundles.answers, small_bundles.vectors):

@@ -18,7 +18,7 @@ from workbench.core.tensor import BYTES, Array, datatype_of
 from workbench.core.threads import in_thread
 from workbench.errors import InvalidInput, Unavailable
 from workbench.protocols.json_data import FLOATS
-from workbench.protocols.parameters import timings_out
+from workbench.protocols.parameters import STAGES, stages_out, timings_out
 
 Buffer = bytes | memoryview
 
@@ -69,7 +69,8 @@ async def try_out(client: AsyncClient, name: str, asked: TryRequest, files: Buff
         "version": response.version,
         "inputs": [shown(each, array) for each, array in inputs.items() if each not in (asked.files or ())],
         "outputs": [shown(each, array) for each, array in response.outputs.items()],
-        "timings": timings_out(response.timings),
+        "timings": {name: value for name, value in timings_out(response.timings).items() if name != STAGES},
+        "stages": stages_out(response.timings.stages),
         "seconds": time.monotonic() - began,
     }
 

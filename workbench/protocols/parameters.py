@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from workbench.core.messages import CacheUse, InferRequest, Parameter, ReleaseReason, SequenceStep, Timings
+import msgspec
+
+from workbench.core.messages import (
+    CacheUse,
+    InferRequest,
+    Parameter,
+    ReleaseReason,
+    SequenceStep,
+    StageTimings,
+    Timings,
+)
 from workbench.errors import InvalidInput
 
 MAX_SEQUENCE_ID: Final = 128
@@ -84,7 +94,32 @@ CACHE: Final = "cache"
 """The parameter of an answer that was not run itself: `CacheUse` says where it came from."""
 
 
+STAGES: Final = "stages"
+"""The parameter with the stages of a pipeline as JSON, since the protocol has no lists among parameters."""
+
+
 def timings_out(timings: Timings) -> dict[str, Parameter]:
+    found = _own_out(timings)
+    if timings.stages:
+        found[STAGES] = msgspec.json.encode(stages_out(timings.stages)).decode()
+    return found
+
+
+def stages_out(stages: Sequence[StageTimings]) -> list[dict[str, Any]]:
+    """Return what each stage took; one that is a pipeline itself has `stages` of its own."""
+    return [
+        {
+            "stage": each.stage,
+            "version": each.version,
+            "began_us": round(each.began_s * 1e6, 1),
+            **_own_out(each.timings),
+            **({STAGES: stages_out(each.timings.stages)} if each.timings.stages else {}),
+        }
+        for each in stages
+    ]
+
+
+def _own_out(timings: Timings) -> dict[str, Parameter]:
     found: dict[str, Parameter] = {name: round(getattr(timings, field) * 1e6, 1) for name, field in _TIMES}
     found["batch_size"] = timings.batch_size
     found["batch_requests"] = timings.batch_requests
@@ -95,10 +130,27 @@ def timings_out(timings: Timings) -> dict[str, Parameter]:
 def timings_in(parameters: Mapping[str, Any]) -> Timings:
     """Decode the timings in a response's parameters; missing or unknown ones keep their defaults."""
     try:
-        queued, batched, ran, split = (float(parameters.get(name, 0.0)) / 1e6 for name, _ in _TIMES)
-        reason = ReleaseReason(parameters.get("release_reason", ReleaseReason.IDLE))
-        size, requests = int(parameters.get("batch_size", 0)), int(parameters.get("batch_requests", 0))
-        cache = CacheUse(parameters.get(CACHE, CacheUse.NONE))
-        return Timings(queued, batched, ran, split, size, requests, reason, cache=cache)
-    except (TypeError, ValueError, OverflowError):
+        stages = parameters.get(STAGES)
+        return _own_in(parameters, _stages_in(msgspec.json.decode(stages)) if stages else ())
+    except (TypeError, ValueError, OverflowError, KeyError, AttributeError, RecursionError, msgspec.MsgspecError):
         return Timings()
+
+
+def _stages_in(found: Sequence[Mapping[str, Any]]) -> list[StageTimings]:
+    return [
+        StageTimings(
+            str(each["stage"]),
+            str(each["version"]),
+            float(each["began_us"]) / 1e6,
+            _own_in(each, _stages_in(each.get(STAGES, ()))),
+        )
+        for each in found
+    ]
+
+
+def _own_in(parameters: Mapping[str, Any], stages: Sequence[StageTimings]) -> Timings:
+    queued, batched, ran, split = (float(parameters.get(name, 0.0)) / 1e6 for name, _ in _TIMES)
+    reason = ReleaseReason(parameters.get("release_reason", ReleaseReason.IDLE))
+    size, requests = int(parameters.get("batch_size", 0)), int(parameters.get("batch_requests", 0))
+    cache = CacheUse(parameters.get(CACHE, CacheUse.NONE))
+    return Timings(queued, batched, ran, split, size, requests, reason, stages=stages, cache=cache)

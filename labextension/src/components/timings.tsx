@@ -4,8 +4,14 @@ import { type ISegment, segments, travelled } from '../forms/tryoutForm';
 import type { ITimings } from '../service/wire';
 import { usePanel } from './panelContext';
 
+interface IProps {
+  readonly timings: ITimings;
+  /** False for a pipeline: each of its stages ran in a batch of its own. */
+  readonly oneBatch: boolean;
+}
+
 /** How long a request spent in each stage, as a bar and as text, and in which batch it ran. */
-export function Timings({ timings }: { timings: ITimings }): JSX.Element {
+export function Timings({ timings, oneBatch }: IProps): JSX.Element {
   const { trans } = usePanel();
   const parts = segments(timings);
   const word = (stage: ISegment['stage']) => {
@@ -35,7 +41,7 @@ export function Timings({ timings }: { timings: ITimings }): JSX.Element {
           </div>
         ))}
       </dl>
-      <p className="iw-Text iw-mod-quiet">{travelled(trans, timings)}</p>
+      {oneBatch && <p className="iw-Text iw-mod-quiet">{travelled(trans, timings)}</p>}
     </div>
   );
 }

@@ -11,12 +11,14 @@ import {
   textOf
 } from '../forms/tryoutFields';
 import { asTyped, kind, prefill, typedInputs } from '../forms/tryoutForm';
+import { stageNames } from '../forms/tryoutStages';
 import type { IModelStatus, ITried } from '../service/wire';
 import { capitalized } from '../ui/labels';
 import { Answer } from './answer';
 import { PictureInput } from './pictureInput';
 import { Button, Field, ErrorMessage } from './primitives';
 import { usePanel } from './panelContext';
+import { Stages } from './stages';
 import { Tensor } from './tensor';
 import { Timings } from './timings';
 import { useSignal } from './useSignal';
@@ -125,13 +127,25 @@ export function TryIt({ status, able }: IProps): JSX.Element {
           ))}
         </fieldset>
       )}
-      <p className="iw-Text iw-mod-quiet">
-        {inputs.map(spec => (
-          <span key={spec.name} className="iw-Spec">
-            <code>{spec.name}</code> {kind(spec)}
-          </span>
-        ))}
-      </p>
+      {source !== 'fields' && (
+        <p className="iw-Text iw-mod-quiet">
+          {inputs.map(spec => (
+            <span key={spec.name} className="iw-Spec">
+              <code>{spec.name}</code> {kind(spec)}
+            </span>
+          ))}
+        </p>
+      )}
+      {status.pipeline && (
+        <p className="iw-Text iw-mod-quiet" data-part="stages">
+          {trans.__(
+            'Stages: %1',
+            stageNames(status.pipeline.steps, (model, version) =>
+              trans.__('%1, version %2', model, version)
+            )
+          )}
+        </p>
+      )}
       {source === 'fields' && (
         <InputFields fields={fields ?? []} given={given} onGiven={setGiven} onSend={send} />
       )}
@@ -200,15 +214,14 @@ export function TryIt({ status, able }: IProps): JSX.Element {
       <ErrorMessage text={trouble} onDismiss={() => setTrouble('')} />
       {tried && (
         <>
-          <Timings timings={tried.timings} />
+          {reading && <Answer reading={reading} />}
+          <Timings timings={tried.timings} oneBatch={!tried.stages?.length} />
+          {tried.stages && tried.stages.length > 0 && <Stages stages={tried.stages} />}
           {reading ? (
-            <>
-              <Answer reading={reading} />
-              <details className="iw-Details">
-                <summary>{trans.__('As tensors')}</summary>
-                <Tensors tensors={tried.outputs} />
-              </details>
-            </>
+            <details className="iw-Details">
+              <summary>{trans.__('As tensors')}</summary>
+              <Tensors tensors={tried.outputs} />
+            </details>
           ) : (
             <Tensors tensors={tried.outputs} />
           )}

@@ -173,6 +173,17 @@ export interface ITimings {
   readonly release_reason: string;
 }
 
+/** One stage of a request to a pipeline. */
+export interface IStage extends ITimings {
+  /** The model, or "NAME#2" for its second stage. */
+  readonly stage: string;
+  readonly version: string;
+  /** Microseconds from the request's acceptance until the stage was asked. */
+  readonly began_us: number;
+  /** Present where the stage is a pipeline itself. */
+  readonly stages?: readonly IStage[];
+}
+
 /** The result of a trial. */
 export interface ITried {
   readonly version: string;
@@ -180,6 +191,8 @@ export interface ITried {
   readonly inputs: readonly ITensor[];
   readonly outputs: readonly ITensor[];
   readonly timings: ITimings;
+  /** Of a pipeline, in the order in which they ended. Absent from an older server. */
+  readonly stages?: readonly IStage[];
   /** The duration that the Jupyter server measured. */
   readonly seconds: number;
 }
