@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from onnx import helper
 
 from tests import models
 from workbench.core.messages import InferRequest
@@ -108,6 +111,37 @@ def _step(step: dict[str, object]) -> dict[str, object]:
         ),
         ('"RAW" }', '"between" }', InvalidInput, "ensemble_scheduling: its stages wait for each other in a circle"),
         ('"ten"', '"both"', ModelError, "its stages lead back to itself"),
+        (
+            "output {",
+            'input { name: "MORE" data_type: TYPE_FP32 dims: 4 }\noutput {',
+            InvalidInput,
+            "ensemble_scheduling: no step takes the input 'MORE'; name it in an input_map, or leave it out",
+        ),
+        (
+            'output_map { key: "y" value: "DONE" }',
+            'output_map { key: "y" value: "DONE" } output_map { key: "z" value: "aside" }',
+            InvalidInput,
+            "no step takes the tensor 'aside', output 'z' of 'ten', and it is no output of the ensemble",
+        ),
+        ('input_map { key: "x" value: "RAW" }', "", InvalidInput, "no step takes the input 'RAW'"),
+        (
+            'input_map { key: "x" value: "between" }',
+            'input_map { key: "w" value: "between" }',
+            ModelError,
+            "the model of stage 'ten' has no input 'w'; it has 'x'",
+        ),
+        (
+            'key: "y" value: "between"',
+            'key: "z" value: "between"',
+            ModelError,
+            "the model of stage 'one' has no output 'z'; it has 'y'",
+        ),
+        (
+            'key: "y" value: "DONE"',
+            'key: "y" value: "between"',
+            InvalidInput,
+            "ensemble_scheduling: the tensor 'between' is given twice",
+        ),
         ("dims: 4 }\nens", "dims: 5 }\nens", ModelError, r"output 'DONE' as FP32 \[-1, 5\], and stage 'ten' gives"),
         ("model_version: 3", 'model_version: "x"', InvalidInput, "model_version must be a whole number"),
         ('"ensemble"', '"onnxruntime_onnx"', InvalidInput, 'platform: "ensemble"'),
@@ -124,6 +158,16 @@ async def test_one_that_cannot_work_says_where(
     assert engine.status("both").state is ModelState.FAILED
 
 
+async def test_an_input_of_a_stage_that_is_not_mapped_is_named(engine: Engine, repo: Path) -> None:
+    models.save(models.two_in_two_out(), repo / "ten" / "1" / "model.onnx")
+    inputs = [each.name for each in models.two_in_two_out().graph.input]
+    outputs = [each.name for each in models.two_in_two_out().graph.output]
+    text = ENSEMBLE.replace('"x" value: "between"', f'"{inputs[0]}" value: "between"', 1)
+    (repo / "both" / "config.pbtxt").write_text(text.replace('"y" value: "DONE"', f'"{outputs[0]}" value: "DONE"', 1))
+    with pytest.raises(ModelError, match=f"nothing is given to input '{inputs[1]}' of stage 'ten'"):
+        await engine.load("both")
+
+
 async def test_ensembles_of_a_repository_that_name_each_other_are_refused_and_do_not_wait_for_each_other(
     engine: Engine, repo: Path
 ) -> None:
@@ -137,3 +181,70 @@ async def test_ensembles_of_a_repository_that_name_each_other_are_refused_and_do
     with pytest.raises(ModelError, match="model 'echo' of stage 'echo' is not loaded"):
         await engine.load("both")
     assert (await engine.load("ten")).status.state is ModelState.READY
+
+
+BRANCHED = """
+platform: "ensemble"
+max_batch_size: %(rows)s
+input { name: "RAW" data_type: TYPE_FP32 dims: [ %(first)s 4 ] }
+output [
+  { name: "DONE" data_type: TYPE_FP32 dims: [ %(first)s 5 ] },
+  { name: "HIDDEN" data_type: TYPE_FP32 dims: [ %(first)s 6 ] }
+]
+ensemble_scheduling {
+  step [
+    { model_name: "join" model_version: -1
+      input_map [ { key: "a" value: "left" }, { key: "b" value: "right" } ]
+      output_map { key: "sum" value: "DONE" } },
+    { model_name: "left" input_map { key: "x" value: "HIDDEN" } output_map { key: "y" value: "left" } },
+    { model_name: "right" input_map { key: "x" value: "HIDDEN" } output_map { key: "y" value: "right" } },
+    { model_name: "encode" input_map { key: "x" value: "RAW" } output_map { key: "y" value: "HIDDEN" } }
+  ]
+}
+"""
+
+
+@pytest.mark.parametrize(("rows", "first"), [("64", ""), ("0", "-1,")], ids=["batched", "dynamic first axis"])
+async def test_an_ensemble_answers_as_its_stages_called_one_after_another(
+    engine: Engine, repo: Path, rows: str, first: str
+) -> None:
+    shape = ("batch", 5)
+    added = models.model(
+        [helper.make_node("Add", ["a", "b"], ["sum"])],
+        [models.value(name, "FP32", shape) for name in "ab"],
+        [models.value("sum", "FP32", shape)],
+    )
+    stages = {
+        "encode": models.mlp((4, 8, 6), seed=1),
+        "left": models.mlp((6, 5), seed=2),
+        "right": models.mlp((6, 7, 5), seed=3),
+        "join": added,
+    }
+    for name, model in stages.items():
+        models.save(model, repo / name / "1" / "model.onnx")
+    (repo / "branched" / "1").mkdir(parents=True)
+    (repo / "branched" / "config.pbtxt").write_text(BRANCHED % {"rows": rows, "first": first})
+    status = (await engine.load("branched")).status
+    assert status.max_batch_size == int(rows)
+    assert status.signature is not None and [spec.shape for spec in status.signature.outputs] == [(-1, 5), (-1, 6)]
+
+    async def one(model: str, **inputs: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        (output,) = (await engine.infer(InferRequest(model, inputs))).outputs.values()
+        return output
+
+    rng = np.random.default_rng(0)
+    asked = [rng.standard_normal((1 + which % 5, 4), np.float32) for which in range(40)]
+    # All in one turn of the loop, so that they meet at the first stage.
+    answers = await asyncio.gather(*(engine.infer(InferRequest("branched", {"RAW": raw})) for raw in asked))
+    largest = dict.fromkeys(stages, 0)
+    for raw, answer in zip(asked, answers, strict=True):
+        hidden = await one("encode", x=raw)
+        done = await one("join", a=await one("left", x=hidden), b=await one("right", x=hidden))
+        np.testing.assert_allclose(answer.outputs["HIDDEN"], hidden, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(answer.outputs["DONE"], done, rtol=1e-5, atol=1e-6)
+        assert len(answer.timings.stages) == 4
+        for stage in answer.timings.stages:
+            largest[stage.stage] = max(largest[stage.stage], stage.timings.batch_size)
+    assert all(size > 5 for size in largest.values()), largest  # each stage ran requests together
+    only = await engine.infer(InferRequest("branched", {"RAW": asked[4]}, outputs=("HIDDEN",)))
+    assert [stage.stage for stage in only.timings.stages] == ["encode"]

@@ -39,9 +39,28 @@ def read_ensemble(message: Message, declared: Sequence[Tensor], batched: bool) -
     own = {kind: {spec.name: spec.name for spec in specs} for kind, specs in _kinds(signature)}
     try:
         read = tuple(_step(step) for step in steps)
-        return checked(Pipeline(read, own["input"], own["output"]), signature), signature
+        pipeline = checked(Pipeline(read, own["input"], own["output"]), signature)
+        _check_used(pipeline)
+        return pipeline, signature
     except ValueError as error:
         raise InvalidInput(f"{FIELD}: {error}") from None
+
+
+def _check_used(pipeline: Pipeline) -> None:
+    """ValueError for what Triton refuses beyond `checked`: a tensor that nothing takes, which is mostly misspelt."""
+    taken = {*pipeline.outputs.values(), *(tensor for step in pipeline.steps for tensor in step.inputs.values())}
+    for name, tensor in pipeline.inputs.items():
+        if tensor not in taken:
+            raise ValueError(f"no step takes the input {name[:80]!r}; name it in an input_map, or leave it out")
+    for label, step in zip(pipeline.labels, pipeline.steps, strict=True):
+        if not step.inputs:
+            raise ValueError(f"the step {label!r} has no input_map")
+        for name, tensor in step.outputs.items():
+            if tensor not in taken:
+                raise ValueError(
+                    f"no step takes the tensor {tensor[:80]!r}, output {name[:80]!r} of {label!r}, and it is no "
+                    "output of the ensemble; leave it out of the output_map"
+                )
 
 
 def _kinds(signature: Signature) -> tuple[tuple[str, tuple[TensorSpec, ...]], ...]:
