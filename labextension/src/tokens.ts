@@ -3,6 +3,7 @@ import type { IDisposable } from '@lumino/disposable';
 import type { ISignal } from '@lumino/signaling';
 import type { ILoadTests } from './loadtest/loadtestModel';
 import type { IShares } from './share/shareModel';
+import type { Versions } from './versions/versionsModel';
 import type { IPageStream } from './plots/contract';
 import type { ILoadRequest, IView } from './service/state';
 import type { Settings } from './forms/modelSettingsForm';
@@ -83,6 +84,7 @@ export interface IServiceModel extends IDisposable, IPageStream {
 
   readonly loadTests: ILoadTests;
   readonly shares: IShares;
+  readonly versions: Versions;
 
   /** Registers a visible viewer until the result is disposed of. Without a viewer nothing is sent. */
   addViewer(): IDisposable;

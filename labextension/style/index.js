@@ -6,3 +6,4 @@ import './live.css';
 import './loadtests.css';
 import './endpoint.css';
 import './tryit.css';
+import './versions.css';

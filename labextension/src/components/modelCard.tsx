@@ -21,9 +21,12 @@ import { useCollapse, usePanel } from './panelContext';
 import { type Draw, Sparkline } from './sparkline';
 import { CollapsibleBody, Progress, CollapseToggle } from './collapsible';
 
-/** Both are loaded when first expanded, so that the panel appears sooner. */
+/** Loaded when first expanded, so that the panel appears sooner. */
 const SettingsForm = React.lazy(async () => ({
   default: (await import('./modelSettings')).SettingsForm
+}));
+const VersionsPart = React.lazy(async () => ({
+  default: (await import('./versionsPart')).VersionsPart
 }));
 const TryIt = React.lazy(async () => ({ default: (await import('./tryIt')).TryIt }));
 
@@ -45,6 +48,7 @@ export const Card = React.memo(function Card(props: IProps) {
   const { model, commands, trans, openMenu } = usePanel();
   const { name, version, state, reason, device, notes, provenance, labels } = current;
   const circuit = circuitNotice(trans, current.circuit);
+  const [versionsShown] = useCollapse(`versions:${name}`, false);
   return (
     <li
       className={serving ? 'iw-Card' : 'iw-Card iw-mod-stale'}
@@ -93,11 +97,10 @@ export const Card = React.memo(function Card(props: IProps) {
       )}
       {(state === 'Ready' || state === 'Draining') && <Figures name={name} />}
       {state === 'Ready' && (
-        <Parts status={current} able={serving && busy === undefined && current.routed} />
+        <Parts status={current} others={others} able={serving && busy === undefined} />
       )}
-      {others.map(other => (
-        <Other key={other.version} status={other} />
-      ))}
+      {(!versionsShown || state !== 'Ready') &&
+        others.map(other => <Other key={other.version} status={other} />)}
       {classesText(trans, labels ?? {}).map(line => (
         <p className="iw-Text iw-mod-quiet" data-part="classes" key={line}>
           {line}
@@ -137,11 +140,18 @@ function CardState(props: Pick<IProps, 'serving' | 'busy'> & { state: ModelState
 }
 
 /** Actions on a model that serves; each is collapsed at first. */
-function Parts({ status, able }: { status: IModelStatus; able: boolean }): JSX.Element {
+function Parts({
+  status,
+  others,
+  able
+}: Pick<IProps, 'others'> & { status: IModelStatus; able: boolean }): JSX.Element {
   const { trans } = usePanel();
   const id = React.useId();
   const [trying, setTrying] = useCollapse(`try:${status.name}`, false);
   const [setting, setSetting] = useCollapse(`settings:${status.name}`, false);
+  const [versions, setVersions] = useCollapse(`versions:${status.name}`, false);
+  // The first version that there is, alone, has nothing to be told of; what came of an action stays in sight.
+  const hasVersions = versions || others.length > 0 || Number(status.version) > 1;
   return (
     <>
       <div className="iw-Parts">
@@ -157,17 +167,34 @@ function Parts({ status, able }: { status: IModelStatus; able: boolean }): JSX.E
           open={setting}
           onToggle={() => setSetting(!setting)}
         />
+        {hasVersions && (
+          <CollapseToggle
+            label={trans.__('Versions')}
+            part={`${id}-versions`}
+            open={versions}
+            onToggle={() => setVersions(!versions)}
+          />
+        )}
       </div>
       <CollapsibleBody id={`${id}-try`} open={trying}>
         <React.Suspense fallback={null}>
-          <TryIt status={status} able={able} />
+          <TryIt status={status} able={able && status.routed} />
         </React.Suspense>
       </CollapsibleBody>
       <CollapsibleBody id={`${id}-settings`} open={setting}>
         <React.Suspense fallback={null}>
-          <SettingsForm status={status} able={able} />
+          <SettingsForm status={status} able={able && status.routed} />
         </React.Suspense>
       </CollapsibleBody>
+      {hasVersions && (
+        <div id={`${id}-versions`} hidden={!versions}>
+          {versions && (
+            <React.Suspense fallback={null}>
+              <VersionsPart name={status.name} statuses={[status, ...others]} able={able} />
+            </React.Suspense>
+          )}
+        </div>
+      )}
     </>
   );
 }

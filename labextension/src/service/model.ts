@@ -9,7 +9,7 @@ import { LoadTests } from '../loadtest/loadtestModel';
 import { Shares } from '../share/shareModel';
 import type { ISlow, ISpan, IWant, IWatch, WatchedFrame } from '../plots/contract';
 import { smoothed, withTick } from './smoothing';
-import { requestAPI, RequestError, requestText } from './requests';
+import { requestAPI, RequestError, requestLines, requestText } from './requests';
 import {
   type Event,
   type ILoadRequest,
@@ -22,6 +22,7 @@ import {
 import { overWebSocket, Stream } from './stream';
 import { type IServiceModel, NAMESPACE } from '../tokens';
 import { Subscriptions } from './subscriptions';
+import { Versions } from '../versions/versionsModel';
 import { trialRequest } from './trialRequest';
 import type {
   Frame,
@@ -142,6 +143,12 @@ export class ServiceModel implements IServiceModel {
     get: path => this._request(path),
     post: (path, body) => this._post(path, body),
     remove: async path => void (await this._request(path, { method: 'DELETE' }))
+  });
+
+  readonly versions = new Versions({
+    get: path => this._request(path),
+    post: (path, body) => this._post(path, body),
+    lines: (path, onLine, signal) => requestLines(this._settings, path, onLine, signal)
   });
 
   watch(want: IWant, onFrame: (frame: WatchedFrame) => void): IWatch {

@@ -54,6 +54,51 @@ export async function requestAPI<T>(
   return body as T;
 }
 
+/**
+ * Requests lines of JSON, which come one after another, until the last one or until `signal` aborts.
+ *
+ * @throws RequestError, also where a line says an error
+ */
+export async function requestLines<T>(
+  settings: ServerConnection.ISettings,
+  path: string,
+  onLine: (line: T) => void,
+  signal: AbortSignal
+): Promise<void> {
+  const url = URLExt.join(settings.baseUrl, NAMESPACE, path);
+  try {
+    const response = await ServerConnection.makeRequest(url, { signal }, settings);
+    if (!response.ok || !response.body) {
+      accept(response, parsed(await response.text()));
+      throw new RequestError('The answer was empty', -1);
+    }
+    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+    let rest = '';
+    for (let read = await reader.read(); !read.done; read = await reader.read()) {
+      const lines = (rest + read.value).split('\n');
+      rest = lines.pop() ?? '';
+      for (const line of lines) {
+        const said = parsed(line);
+        if (typeof said !== 'object' || said === null) {
+          throw new RequestError('The answer was not JSON', -1);
+        }
+        const { message, reason } = said as { message?: unknown; reason?: unknown };
+        if (typeof message === 'string') {
+          throw new RequestError(message, 0, typeof reason === 'string' ? reason : '');
+        }
+        onLine(said as T);
+      }
+    }
+  } catch (error) {
+    if (signal.aborted) {
+      return;
+    }
+    throw error instanceof RequestError
+      ? error
+      : new RequestError(error instanceof Error ? error.message : String(error), 0);
+  }
+}
+
 async function fetched(
   settings: ServerConnection.ISettings,
   path: string,

@@ -134,6 +134,64 @@ export interface ILoaded {
   readonly live?: boolean;
 }
 
+/** One version of a model that is loaded or kept. */
+export interface IVersionEntry {
+  readonly version: string;
+  /** `stored`: it is not loaded, and its file is kept. */
+  readonly state: ModelState | 'stored';
+  readonly routed: boolean;
+  /** A rollback goes back to it. */
+  readonly before: boolean;
+  /** Unix time; 0: it is not loaded. */
+  readonly loaded_at: number;
+  readonly reason: string;
+  readonly labels: readonly string[];
+  /** The part of the calls without a version that it gets. */
+  readonly weight: number;
+}
+
+/** What somebody did to a model. */
+export interface IVersionEvent {
+  readonly at: number;
+  readonly who: string;
+  readonly action: string;
+  readonly detail: string;
+}
+
+/** All versions of a model that are loaded or kept. */
+export interface IVersionOverview {
+  readonly model: string;
+  readonly policy: string;
+  readonly versions: readonly IVersionEntry[];
+  /** The oldest first. */
+  readonly history: readonly IVersionEvent[];
+}
+
+/** The result of a rollback, or of a change of the parts of the calls. */
+export interface IRouted extends ILoaded {
+  /** Version -> the part of the calls that it gets from then on. Absent from a rollback. */
+  readonly weights?: Readonly<Record<string, number>>;
+}
+
+/** What the calls of two versions tell so far. */
+export interface IVersionComparison {
+  readonly title: string;
+  readonly versions: readonly [first: string, second: string];
+  /** How many seconds were watched. */
+  readonly seconds: number;
+  readonly figures: readonly IComparedFigure[];
+}
+
+export interface IComparedFigure {
+  readonly figure: string;
+  readonly first: string;
+  readonly second: string;
+  /** The interval of the difference, or of the ratio. */
+  readonly difference: string;
+  /** What it means, and whether chance explains it; may be empty. */
+  readonly verdict: string;
+}
+
 /** A model that the service's own repositories hold, or that it knows of. */
 export interface IStored {
   readonly name: string;

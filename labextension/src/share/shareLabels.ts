@@ -55,7 +55,7 @@ export function linkWords(
  */
 export function shareTermsText(trans: TranslationBundle, share: IShare, now: number): string {
   const { models, version, rate, row_rate: rowRate, max_in_flight: atOnce } = share;
-  const end = moment(share.revoked_at ?? share.expires_at, now);
+  const end = format.moment(share.revoked_at ?? share.expires_at, now);
   const words = [
     models.join(', ') + (version === null ? '' : ` v${version}`),
     rate === null ? trans.__('no rate limit') : trans.__('%1/s', format.rate(rate)),
@@ -90,8 +90,8 @@ export function shareFigures(
     ['p99', format.duration(share.p99_s)],
     [trans.__('Bytes in'), format.bytes(share.request_bytes)],
     [trans.__('Bytes out'), format.bytes(share.response_bytes)],
-    [trans.__('First call'), moment(share.first_call_at, now)],
-    [trans.__('Last seen'), moment(share.last_seen, now)],
+    [trans.__('First call'), format.moment(share.first_call_at, now)],
+    [trans.__('Last seen'), format.moment(share.last_seen, now)],
     ...quotas.flatMap(([name, used, quota]) =>
       quota === null ? [] : [[name, trans.__('%1 of %2', count(used), count(quota))] as const]
     )
@@ -115,18 +115,4 @@ export function modelUses(trans: TranslationBundle, share: IShare): readonly str
 
 function count(value: number): string {
   return value.toLocaleString('en-US');
-}
-
-/** The time of day of a moment of today, else the day and the minute. */
-function moment(time: number | null, now: number): string {
-  if (time === null) {
-    return format.UNKNOWN;
-  }
-  const date = new Date(time * 1000);
-  if (date.toDateString() === new Date(now * 1000).toDateString()) {
-    return format.clock(time);
-  }
-  const two = (value: number) => String(value).padStart(2, '0');
-  const day = `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`;
-  return `${day} ${format.clock(time, 'minutes')}`;
 }

@@ -112,3 +112,17 @@ export function address(url: string): readonly [host: string, port: string] {
   const [, host = '', port = ''] = /^(?:https?:\/\/)?(.*?)(:\d+)?\/?$/.exec(url) ?? [];
   return [host, port];
 }
+
+/** The time of day of a moment of today, else the day and the minute. All in Unix seconds. */
+export function moment(time: number | null, now = Date.now() / 1000): string {
+  if (time === null) {
+    return UNKNOWN;
+  }
+  const date = new Date(time * 1000);
+  if (date.toDateString() === new Date(now * 1000).toDateString()) {
+    return clock(time);
+  }
+  const two = (value: number) => String(value).padStart(2, '0');
+  const day = `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`;
+  return `${day} ${clock(time, 'minutes')}`;
+}
