@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import tempfile
 import threading
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 from sklearn.datasets import load_digits
 from sklearn.neighbors import KNeighborsClassifier
@@ -19,6 +21,7 @@ import workbench
 from tests.browser.conftest import chromium
 from tests.browser.jupyter import Jupyter
 from tests.browser.panel import DASHBOARD, PANEL, Panel, Plots, open_panel
+from tests.helpers import small_bundles
 from workbench.api import Workbench, connect
 from workbench.errors import LimitExceeded
 
@@ -91,6 +94,7 @@ def panel(browser: Browser, jupyter: Jupyter) -> None:
                     card(seen).screenshot(path=PICTURES / f"card-{theme}.png")
                     page.close()
                     dashboard(browser, jupyter, theme)
+                    tried_picture(browser, jupyter, theme, wb)
                     endpoint(browser, jupyter, theme, wb, X[:1])
             finally:
                 stop.set()
@@ -119,6 +123,43 @@ def dashboard(browser: Browser, jupyter: Jupyter, theme: str) -> None:
     page.wait_for_timeout(700)
     shown.screenshot(path=PICTURES / f"dashboard-{theme}.png")
     page.close()
+
+
+def tried_picture(browser: Browser, jupyter: Jupyter, theme: str, wb: Workbench) -> None:
+    """The cards of a pipeline that takes a picture and of a model that finds names in a text, each with its answer."""
+    made = (small_bundles.pictures, small_bundles.moods, small_bundles.names)
+    for make in made:
+        wb.load(make.__name__, make(jupyter.root))
+    wb.pipeline("mood-of-picture", "pictures >> moods", mapping={"moods.text": "pictures.label"})
+    page = browser.new_page(viewport={"width": 1280, "height": 1230}, device_scale_factor=2)
+    seen = open_panel(page, jupyter)
+    page.keyboard.press("Control+B")
+    widen(page)
+    tried = seen.part("mood-of-picture", "Try it")
+    tried.get_by_label("Picture file for image").set_input_files(
+        {"name": "sunset.png", "mimeType": "image/png", "buffer": sunset()}
+    )
+    tried.get_by_role("button", name="Send").click()
+    expect(tried.get_by_role("list", name="Stages")).to_be_visible()
+    page.mouse.move(600, 700)
+    seen.card("mood-of-picture").screenshot(path=PICTURES / f"try-picture-{theme}.png")
+    tried = seen.part("names", "Try it")
+    tried.get_by_label("text", exact=True).fill("Ada was born in London and lived in Paris.")
+    tried.get_by_role("button", name="Send").click()
+    expect(tried.get_by_role("group", name="Answer")).to_be_visible()
+    page.mouse.move(600, 700)
+    seen.card("names").screenshot(path=PICTURES / f"try-text-{theme}.png")
+    page.close()
+    for name in ("mood-of-picture", *(make.__name__ for make in made)):
+        wb.unload(name)
+
+
+def sunset() -> bytes:
+    """A PNG file of colours that run into each other."""
+    y, x = np.mgrid[0:120, 0:180]
+    file = io.BytesIO()
+    Image.fromarray(np.stack([200 - y, 60 + x // 3, 40 + y // 2], -1).astype(np.uint8)).save(file, "PNG")
+    return file.getvalue()
 
 
 def endpoint(browser: Browser, jupyter: Jupyter, theme: str, wb: Workbench, row: object) -> None:
@@ -154,7 +195,7 @@ def card(panel: Panel) -> Locator:
     tried = panel.part("digits", "Try it")
     tried.get_by_label("Rows").fill("3")
     tried.get_by_role("button", name="Send").click()
-    expect(tried.locator("[data-tensor]").first).to_be_visible()
+    expect(tried.get_by_role("group", name="Answer")).to_be_visible()
     settings = panel.part("digits", "Settings")
     settings.locator('[data-setting="max_queue_delay_s"]').fill("2")
     panel.page.mouse.move(600, 700)
