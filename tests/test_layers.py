@@ -152,6 +152,7 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("notebook.magics", "api"): "types only: a magic holds the user's Workbench",
     ("notebook.panel", "api"): "types only",
     ("notebook.bench_magic", "api"): "types only",
+    ("notebook.compared_versions", "api"): "types only",
     ("notebook.completion", "api"): "types only",
 }
 """(importer, imported) that the tables above forbid -> why it is there all the same."""

@@ -13,8 +13,9 @@ import pytest
 from tests.models import add_constant, save
 from workbench.api import Workbench, connect
 from workbench.client.shared_service import SharedService
+from workbench.notebook.action_button import ActionButton
 from workbench.notebook.live import _Shown
-from workbench.notebook.panel import ControlPanel, _ActionButton, _name_of
+from workbench.notebook.panel import ControlPanel, _name_of
 
 SOON_S = 60.0
 
@@ -37,7 +38,7 @@ def panel(shared: Workbench) -> Iterator[ControlPanel]:
     panel.close()
 
 
-def press(act: _ActionButton) -> str:
+def press(act: ActionButton) -> str:
     """What a press of the button came to."""
     doing = act.begin()
     assert doing is not None

@@ -9,11 +9,13 @@ from IPython.display import display
 
 from workbench.client.formatting import escape
 from workbench.client.results import Lines
+from workbench.client.version_comparison import VersionComparison
 from workbench.loadtest.job import LoadTestJob
 from workbench.loadtest.option_schema import FLAG
 from workbench.loadtest.options import COMPARE
 from workbench.loadtest.report.report import Report
 from workbench.notebook.commands import BENCH_OPTIONS, Command, Misuse, tokens
+from workbench.notebook.compared_versions import ComparedVersions
 from workbench.notebook.progress_bar import in_notebook
 from workbench.visible_text import visible
 
@@ -56,7 +58,8 @@ def compare(workbench: Workbench, command: Command, evaluated: Callable[[str], o
     seconds = command.flags.get("--for")
     if len(words) >= 2 and ":" in words[0].text + words[1].text:
         rows = evaluated(command.rest[words[2].start :]) if words[2:] else None
-        return workbench.compare(words[0].text, words[1].text, rows, seconds=seconds, progress=True)
+        found = workbench.compare(words[0].text, words[1].text, rows, seconds=seconds, progress=True)
+        return ComparedVersions(workbench, found) if isinstance(found, VersionComparison) else found
     if len(words) != 2:
         raise Misuse(
             "compare takes two runs, as %infer compare digits-1 digits-2 (%infer history lists them), or two versions, "

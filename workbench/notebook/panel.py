@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import threading
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +21,9 @@ from workbench.client.formatting import counted, escape, megabytes
 from workbench.client.summary import state_dot
 from workbench.core.model import Signature
 from workbench.core.runtime import runtimes
-from workbench.errors import InvalidInput, WorkbenchError
+from workbench.errors import InvalidInput
 from workbench.live.tryout import TryRequest, try_out
+from workbench.notebook.action_button import ActionButton, bad
 from workbench.notebook.live import LivePlot, cell_id, is_interactive
 from workbench.notebook.svg_snapshot import shown_s
 from workbench.rendezvous.service_record import ServiceState
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
 _WIDE = {"width": "auto", "max_width": "46em"}
 _NARROW = {"width": "22em"}
-_AS_WIDE_AS_ITS_WORD = {"width": "auto", "align_self": "flex-start"}
 _LABELS = {"description_width": "9em"}
 
 _SHOWN_NUMBERS = 200
@@ -53,7 +53,7 @@ class ControlPanel(ipywidgets.VBox):  # type: ignore[misc]
         self._load = _Load(workbench)
         self._chosen = ipywidgets.Dropdown(description="Model", layout=_NARROW, style={"description_width": "4em"})
         self._standing = ipywidgets.HTML()
-        self._unload = _ActionButton("Unload", "Finish the requests in progress, then free its memory", self._unloaded)
+        self._unload = ActionButton("Unload", "Finish the requests in progress, then free its memory", self._unloaded)
         self._settings = _Settings(workbench)
         self._try = _Try(workbench)
         self.plot: LivePlot = workbench.watch()
@@ -148,57 +148,15 @@ _shown: weakref.WeakValueDictionary[str, ControlPanel] = weakref.WeakValueDictio
 """Cell id -> its panel. When the cell runs again, the earlier panel is closed."""
 
 
-class _ActionButton:
-    """A button that runs work on a thread, and shows the result next to it."""
-
-    def __init__(self, label: str, tip: str, work: Callable[[], str], style: str = "") -> None:
-        self.button = ipywidgets.Button(description=label, tooltip=tip, button_style=style, layout=_AS_WIDE_AS_ITS_WORD)
-        self.said = ipywidgets.HTML()
-        self._work = work
-        self._busy = False
-        self._enabled = True
-        self.button.on_click(lambda button: self.begin())
-
-    @property
-    def enabled(self) -> bool:
-        return self._enabled
-
-    @enabled.setter
-    def enabled(self, enabled: bool) -> None:
-        self._enabled = enabled
-        self.button.disabled = self._busy or not enabled
-
-    def begin(self) -> threading.Thread | None:
-        """Start the work and return its thread; None if it is already running."""
-        if self._busy:
-            return None
-        self._busy = self.button.disabled = True
-        self.said.value = "…"
-        doing = threading.Thread(target=self._do, name="infer-workbench-panel", daemon=True)
-        doing.start()
-        return doing
-
-    def _do(self) -> None:
-        try:
-            said = self._work()
-        except WorkbenchError as error:
-            said = _bad(error.message)
-        except Exception as error:  # on a thread it would not be seen
-            said = _bad(f"{type(error).__name__}: {error}")
-        self.said.value = said
-        self._busy = False
-        self.button.disabled = not self._enabled
-
-
 class _Service:
     """The state of the service; buttons that start, restart and stop a shared one."""
 
     def __init__(self, workbench: Workbench) -> None:
         self._workbench = workbench
         self._state = ipywidgets.HTML()
-        self._start = _ActionButton("Start", "Start the service", self._started)
-        self._restart = _ActionButton("Restart", "Restart it with the same models", self._restarted)
-        self._stop = _ActionButton("Stop", "Stop it after the requests in progress", self._stopped)
+        self._start = ActionButton("Start", "Start the service", self._started)
+        self._restart = ActionButton("Restart", "Restart it with the same models", self._restarted)
+        self._stop = ActionButton("Stop", "Stop it after the requests in progress", self._stopped)
         acts = [self._start, self._restart, self._stop] if workbench.shared else []
         row = ipywidgets.HBox([self._state, *(act.button for act in acts)])
         self.box = ipywidgets.VBox([row, *(act.said for act in acts)])
@@ -236,7 +194,7 @@ class _Load:
         self.force = ipywidgets.Checkbox(
             description="even if inputs or outputs change that callers may rely on", layout=_WIDE, indent=False
         )
-        self.act = _ActionButton("Load", "Serve it", self._loaded, "primary")
+        self.act = ActionButton("Load", "Serve it", self._loaded, "primary")
         options = ipywidgets.Accordion([ipywidgets.VBox([self.options.box, self.force])], titles=("Options",))
         options.selected_index = None
         self.box = ipywidgets.VBox([self.path, self.name, options, self.act.button, self.act.said])
@@ -302,9 +260,7 @@ class _Settings:
         self._name = ""
         self._config: Mapping[str, Any] = {}
         self.knobs = _Knobs()
-        self.act = _ActionButton(
-            "Apply", "Live where possible, else by a reload without failed requests", self._applied
-        )
+        self.act = ActionButton("Apply", "Live where possible, else by a reload without failed requests", self._applied)
         self.box = ipywidgets.VBox([self.knobs.box, self.act.button, self.act.said])
 
     def show(self, status: Mapping[str, Any] | None) -> None:
@@ -336,7 +292,7 @@ class _Try:
         self.inputs = ipywidgets.Textarea(
             placeholder='{"x": [[1, 2, 3, 4]]}', description="Inputs, as JSON", layout=_WIDE, style=_LABELS
         )
-        self.act = _ActionButton("Send", "One request", self._tried, "primary")
+        self.act = ActionButton("Send", "One request", self._tried, "primary")
         self.box = ipywidgets.VBox([self.kind, self.rows, self.inputs, self.act.button, self.act.said])
         self.kind.observe(lambda change: self._switch(), "value")
         self._switch()
@@ -382,7 +338,7 @@ def _standing(status: Mapping[str, Any]) -> str:
     ]
     said = " · ".join(escape(fact) for fact in facts if fact)
     reason = status["reason"]
-    return f"{state_dot(status['state'])} {said}" + (_bad(reason) if reason else "")
+    return f"{state_dot(status['state'])} {said}" + (bad(reason) if reason else "")
 
 
 def _answer(tried: Mapping[str, Any]) -> str:
@@ -412,7 +368,3 @@ def _name_of(path: str) -> str:
     parts = [part for part in Path(path).parts if part not in ("/", *(each.model_file for each in runtimes()))]
     stem = Path(parts[-1] if parts else path).stem
     return "".join(char if char.isalnum() or char in "_-." else "-" for char in stem).strip("-.") or "model"
-
-
-def _bad(message: str) -> str:
-    return f"<span role='alert' style='color:var(--jp-error-color1, #c0392b)'>{escape(message)}</span>"
