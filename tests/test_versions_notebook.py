@@ -1,0 +1,58 @@
+"""The notebook of a better version and a faulty one, run in a real kernel: what it shows."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+pytestmark = pytest.mark.timeout(300)  # the first test runs the notebook, which takes long under load
+
+NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+
+
+@cache
+def executed() -> nbformat.NotebookNode:
+    notebook = nbformat.read(NOTEBOOKS / "06_versions.ipynb", as_version=4)  # type: ignore[no-untyped-call]
+    client = NotebookClient(notebook, timeout=100, resources={"metadata": {"path": str(NOTEBOOKS)}})
+    return client.execute()
+
+
+def shown(source: str) -> list[str]:
+    """What each cell that holds `source` put out, on one line."""
+    cells = [each for each in executed().cells if each.cell_type == "code" and source in each.source]
+    return [" ".join(" ".join(output.data["text/plain"] for output in cell.outputs).split()) for cell in cells]
+
+
+def test_the_better_version_is_loaded_beside_compared_and_right_more_often() -> None:
+    (loaded,) = shown("digits better")
+    assert "digits version 2 is loaded and answers as digits:2; version 1 serves" in loaded
+    (compared,) = shown("compare digits:1")
+    assert re.search(r"label same in 9\d\.\d % .* \d+ of 200 differ", compared)
+    assert "to promote it: %infer route digits v2 to go back: %infer rollback digits" in compared
+    first, second = re.findall(r"0\.\d+", shown("y_new).mean")[0])
+    assert float(second) > float(first) > 0.8
+
+
+def test_a_part_of_the_calls_goes_to_it() -> None:
+    (counts,) = shown("Counter(wb")
+    by_version = {version: int(count) for version, count in re.findall(r"'(\d)': (\d+)", counts)}
+    assert by_version.keys() == {"1", "2"} and 18 <= by_version["2"] <= 22 and sum(by_version.values()) == 200
+
+
+def test_the_fault_of_the_third_is_found_before_it_gets_a_call() -> None:
+    (compared,) = shown("compare digits:2 digits:3")
+    same = re.search(r"label same in (\d+\.\d) %", compared)
+    assert same is not None and float(same[1]) < 80
+    assert shown("unload digits:3") == ["digits:3 is unloaded"]
+
+
+def test_it_is_promoted_taken_back_and_listed() -> None:
+    said = "digits version 2 gets all calls without a version instead of version 1"
+    assert shown("route digits v2") == [said, said]
+    assert "version 1 serves again instead of version 2" in shown("rollback")[0]
+    assert "1 Ready those that name 1; a rollback goes back to it" in shown("infer versions")[0]
