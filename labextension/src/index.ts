@@ -27,6 +27,7 @@ import { ServicePanel } from './ui/panel';
 import { type IPageStream, STREAM } from './plots/contract';
 import { rememberCollapseState, settingsOf } from './ui/settings';
 import { CommandIDs, DOMAIN, IInferencePanel, IServiceModel, PluginIDs } from './tokens';
+import { addVersionCommands, VERSIONS_IN_PALETTE } from './versions/versionCommands';
 import { rememberPlotSelection } from './ui/plotSelection';
 
 export { IInferencePanel, IServiceModel };
@@ -122,13 +123,14 @@ const commands: JupyterFrontEndPlugin<void> = {
       confirmUnload: async () => (await settings).composite.confirmUnload,
       panel: panel ?? undefined
     });
+    addVersionCommands(app.commands, model, trans);
     addLoadCommands({ app, model, trans, panel: panel ?? undefined });
     tellFirstCalls(app.serviceManager.events, trans, () => {
       void app.commands.execute(CommandIDs.open);
       panel?.revealEndpoint();
     });
     const category = trans.__('Inference');
-    for (const command of [...IN_PALETTE, ...LOAD_IN_PALETTE]) {
+    for (const command of [...IN_PALETTE, ...VERSIONS_IN_PALETTE, ...LOAD_IN_PALETTE]) {
       palette?.addItem({ command, category, args: { isPalette: true } });
     }
     launcher?.add({ command: CommandIDs.open, category: trans.__('Other'), rank: 50 });

@@ -52,6 +52,10 @@ export namespace CommandIDs {
   export const loadTest = `${NAMESPACE}:load-test`;
   export const stopLoadTest = `${NAMESPACE}:stop-load-test`;
   export const report = `${NAMESPACE}:report`;
+  export const route = `${NAMESPACE}:route`;
+  export const rollback = `${NAMESPACE}:rollback`;
+  export const label = `${NAMESPACE}:label`;
+  export const unloadVersion = `${NAMESPACE}:unload-version`;
 }
 
 export namespace WidgetIDs {

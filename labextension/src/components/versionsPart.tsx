@@ -1,9 +1,9 @@
-import { Dialog, showDialog } from '@jupyterlab/apputils';
 import * as React from 'react';
 import type { IModelStatus, IVersionEntry, IVersionOverview } from '../service/wire';
 import { capitalized } from '../ui/labels';
 import * as format from '../ui/format';
 import { VersionActions } from '../versions/versionActions';
+import { asking } from '../versions/versionCommands';
 import {
   entryState,
   isSplit,
@@ -39,8 +39,7 @@ export function VersionsPart({ name, statuses, able }: IProps): JSX.Element {
     null
   );
   const actions = React.useMemo(
-    () =>
-      new VersionActions(model.versions, trans, (...asked) => agreed(trans.__('Cancel'), asked)),
+    () => new VersionActions(model.versions, trans, asking(trans)),
     [model, trans]
   );
   const asked = React.useRef(0);
@@ -156,14 +155,6 @@ export function VersionsPart({ name, statuses, able }: IProps): JSX.Element {
 }
 
 type Open = 'split' | 'compare' | 'label';
-
-async function agreed(
-  cancel: string,
-  [title, body, label]: readonly [string, string, string]
-): Promise<boolean> {
-  const buttons = [Dialog.cancelButton({ label: cancel }), Dialog.okButton({ label })];
-  return (await showDialog({ title, body, buttons })).button.accept;
-}
 
 interface IVersionProps {
   readonly entry: IVersionEntry;

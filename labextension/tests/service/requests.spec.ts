@@ -1,6 +1,6 @@
 import { ServerConnection } from '@jupyterlab/services';
 import { describe, expect, test } from 'vitest';
-import { requestAPI, RequestError } from '../../src/service/requests';
+import { requestAPI, RequestError, requestLines } from '../../src/service/requests';
 
 /** Settings of a server that answers so; `asked` gets what it was asked. */
 function answering(answer: () => Response, asked: Request[] = []): ServerConnection.ISettings {
@@ -69,5 +69,43 @@ describe('errors', () => {
 
   test('a login page is no answer', async () => {
     expect(await failure(() => new Response('<html>'))).toMatchObject({ status: -1 });
+  });
+});
+
+describe('lines', () => {
+  const read = async (answer: () => Response, signal = new AbortController().signal) => {
+    const lines: unknown[] = [];
+    await requestLines(answering(answer), 'api/x', line => lines.push(line), signal);
+    return lines;
+  };
+  const parts = (...some: string[]) =>
+    new Response(
+      new ReadableStream({
+        start: stream => {
+          some.forEach(part => stream.enqueue(new TextEncoder().encode(part)));
+          stream.close();
+        }
+      })
+    );
+
+  test('are told one by one, however they come', async () => {
+    expect(await read(() => parts('{"a": 1}\n{"a"', ': 2}\n'))).toEqual([{ a: 1 }, { a: 2 }]);
+  });
+
+  test('end with the error that one of them says, or that the answer is', async () => {
+    const late = '{"a": 1}\n{"message": "It has gone.", "reason": "unavailable"}\n';
+    await expect(read(() => parts(late))).rejects.toMatchObject({
+      message: 'It has gone.',
+      reason: 'unavailable'
+    });
+    const refused = () => new Response('{"message": "No such version."}', { status: 404 });
+    await expect(read(refused)).rejects.toMatchObject({ message: 'No such version.', status: 404 });
+    await expect(read(() => parts('<html>\n'))).rejects.toMatchObject({ status: -1 });
+  });
+
+  test('that nobody wants any more are no failure', async () => {
+    const leaving = new AbortController();
+    leaving.abort();
+    expect(await read(() => parts('<html>\n'), leaving.signal)).toEqual([]);
   });
 });
