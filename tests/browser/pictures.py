@@ -43,6 +43,8 @@ def main() -> None:
         try:
             quickstart(browser, jupyter)
             panel(browser, jupyter)
+            with jupyter.served() as wb:
+                versions(browser, jupyter, wb)
         finally:
             browser.close()
             jupyter.end()
@@ -185,6 +187,42 @@ def endpoint(browser: Browser, jupyter: Jupyter, theme: str, wb: Workbench, row:
     page.close()
     for label in ("team-a", "team-b"):
         wb.revoke(label)
+
+
+def versions(browser: Browser, jupyter: Jupyter, wb: Workbench) -> None:
+    """The card of a model with a part of its calls on a newer version, and the two compared, in both themes."""
+    X, y = load_digits(return_X_y=True)
+    for name in list(wb):
+        wb.unload(name)
+    wb.load("digits", KNeighborsClassifier(3).fit(X[:900], y[:900]), versions="latest:2")
+    wb.load("digits", KNeighborsClassifier(3).fit(X, y), route=False)
+    second = wb.versions("digits")[-1].version
+    wb.label("digits", canary=second)
+    wb.route("digits", {second: 0.3})
+    stop = threading.Event()
+    with ThreadPoolExecutor(1) as callers:
+        callers.submit(call, wb, "digits", X[:1], 0.01, stop)
+        try:
+            for theme, name in THEMES.items():
+                jupyter.stop()
+                jupyter.settings["@jupyterlab/apputils-extension/themes"] = {"theme": name}
+                jupyter.start()
+                page = browser.new_page(viewport={"width": 1280, "height": 1230}, device_scale_factor=2)
+                seen = open_panel(page, jupyter)
+                page.keyboard.press("Control+B")
+                widen(page)
+                seen.expect_model("digits")
+                shown = seen.card("digits")
+                shown.get_by_role("button", name="Versions", exact=True).click()
+                shown.get_by_role("button", name=f"Compare version {second}").click()
+                compared = shown.get_by_role("group", name=f"Version {second} beside version")
+                expect(compared).to_contain_text("chance would not explain")
+                page.mouse.move(600, 700)
+                page.wait_for_timeout(1000)
+                shown.screenshot(path=PICTURES / f"versions-{theme}.png")
+                page.close()
+        finally:
+            stop.set()
 
 
 def card(panel: Panel) -> Locator:
