@@ -1,7 +1,8 @@
 """One real service for all tests that can share it: models get names of their own, and are unloaded.
 
 `make test` runs the tests in two parts: those marked `serial` alone, as they measure time or memory, and all others by
-two processes. Those marked `gpu` or `long` are deselected by default, and named at the end.
+several processes, the longest files first. Those marked `gpu` or `long` are deselected by default, and are named at the
+end.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadScopeScheduling
 
+from tests.helpers.durations import KEPT, longest_first, seconds_of_files, unit_of
 from tests.helpers.leaked_tokens import LeakedTokens
 from tests.helpers.leftovers import left_behind
 from tests.helpers.service_process import Serve
@@ -129,9 +132,6 @@ def wb(service: Address) -> Iterator[Workbench]:
             workbench.unload(name)
 
 
-SLOW_FIRST = ("test_load_notebook", "test_notebooks", "stories", "browser", "server", "jupyter", "http2")
-"""Files, and folders of files, that take minutes: begun last, one process would be left alone with them."""
-
 _deselected: Counter[str] = Counter()
 """How many cases of each test for a GPU, and of each long one, were left out."""
 
@@ -146,8 +146,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for path in {item.path for item in items if item.get_closest_marker("serial")}:
         if "mark.serial" not in path.read_text(encoding="utf-8"):
             raise pytest.UsageError(f"{path}: `make test` finds the file of a serial test by the words mark.serial")
-    order = {folder: place for place, folder in enumerate(SLOW_FIRST)}
-    items.sort(key=lambda item: order.get(item.path.stem, order.get(item.path.parent.name, len(order))))
+    seconds = seconds_of_files(KEPT.read_text(encoding="utf-8"))
+    order = {path: place for place, path in enumerate(longest_first((item.nodeid for item in items), seconds))}
+    items.sort(key=lambda item: order[item.nodeid.partition("::")[0]])
+
+
+class ByUnits(LoadScopeScheduling):
+    """Hands whole units to the processes of pytest-xdist, in the order of their tests."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return unit_of(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling | None:
+    return ByUnits(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 def pytest_collection_finish() -> None:

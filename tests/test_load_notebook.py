@@ -5,6 +5,7 @@ Its runs are as long as figures need that someone reads. What is tested here sho
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -60,7 +61,9 @@ def shown(source: str, kind: str = "text/plain") -> str:
 
 def test_a_rate_is_answered_with_a_sentence_a_table_and_drawings() -> None:
     text = shown("-o first")
-    assert "digits takes 100 requests/s with p99" in text or "The load generator was the limit" in text
+    # The rate that was reached: a request more or less in two seconds.
+    takes = re.search(r"digits takes (\d+) requests/s with p99", text)
+    assert "The load generator was the limit" in text or (takes and 99 <= int(takes[1]) <= 101)
     assert "digits-1: digits: 100 requests/s for 2 s" in text
     assert shown("-o first", "text/html").count("<svg") >= 4
     assert "rows_a_batch" in shown("first.df")
