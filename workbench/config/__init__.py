@@ -249,6 +249,16 @@ class ServerConfig:
         ),
     ] = ()
     """Folders laid out NAME/VERSION/model.onnx; all their models load at the start."""
+    repository_mode: Annotated[
+        str,
+        Choices(("none", "poll")),
+        Flag("--repository-mode", "", "poll: follow changes of the model repositories while it serves (none)"),
+    ] = "none"
+    """"none": all models of the repositories load at the start; "poll": and what changes there is followed."""
+    repository_poll_s: Annotated[
+        float, _SECONDS, Flag("--repository-poll-secs", "SECONDS", "how often poll looks where no event tells it (15)")
+    ] = 15.0
+    """Seconds between two looks at the model repositories where the file system tells of no change."""
     repository_in_place: Annotated[
         bool, Flag("--repository-in-place", "", "open the files of model repositories where they lie, without a copy")
     ] = False

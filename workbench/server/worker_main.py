@@ -15,7 +15,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from workbench.config import ServerConfig
@@ -27,7 +27,10 @@ from workbench.rendezvous.compatibility import API
 from workbench.repository.desired_state import HARMFUL
 from workbench.repository.local import LocalRepository
 from workbench.repository.store import ModelStore
+from workbench.repository.tree_listing import TreeReader
 from workbench.sandbox.confinement import lessen_worker
+from workbench.server.folder_events import FolderEvents
+from workbench.server.folder_follower import FolderFollower
 from workbench.server.grpc.port import GrpcPort
 from workbench.server.http.app import create_app
 from workbench.server.http.h1_connection import ConnectionLimits
@@ -55,6 +58,7 @@ from workbench.server.process.token_files import has_content, write_ready_file
 from workbench.server.process.worker_channel import RESTART, STOP, SupervisorChannel, WorkerReport
 from workbench.server.python_functions import why_no_functions
 from workbench.server.redis_answers import redis_answers
+from workbench.server.repository_watch import RepositoryWatch
 from workbench.server.self_signed import ensure_self_signed, keep_self_signed
 from workbench.server.service import VERSION, Service, not_served
 from workbench.server.tls_context import CertificateFiles, ServerTls
@@ -200,6 +204,9 @@ async def _serve(
         following = [asyncio.create_task(tls.follow())] if tls is not None else []
         if config.tls == "self-signed":
             following.append(asyncio.create_task(keep_self_signed(tls_folder, config.host)))
+        watch, events = None, None
+        if config.repository_mode == "poll":
+            watch, events = await _watched(service, repositories)
         await share_port.restore()
         loaded = asyncio.Event()
         hold_s = link.place.hold_s if link is not None else 0.0
@@ -210,7 +217,11 @@ async def _serve(
             log.warning(
                 "the token travels unencrypted: serve with --tls self-signed or --tls-cert, or behind a proxy with TLS"
             )
-        status = await _until_stopped(service, token_file, asked, http, port, loaded, link)
+        if watch is not None:
+            following.append(asyncio.create_task(watch.run(loaded)))
+        status = await _until_stopped(service, token_file, asked, http, port, loaded, link, watch)
+        if events is not None:
+            events.close()
         if asked.next_worker:
             server.leave()
         server.begin_drain()
@@ -269,10 +280,11 @@ async def _until_stopped(
     port: GrpcPort,
     loaded: asyncio.Event,
     link: SupervisorChannel | None,
+    watch: RepositoryWatch | None,
 ) -> int:
     stopped = asyncio.create_task(asked.stop.wait())
     stuck = asyncio.create_task(asked.stuck.wait())
-    loading = asyncio.create_task(load_all(service))
+    loading = asyncio.create_task(load_all(service, watch))
     opening = asyncio.create_task(port.opened())
     try:
         ends = {loading, stopped, stuck, http}
@@ -389,7 +401,25 @@ def _dump_stacks() -> None:
         pass
 
 
-async def load_all(service: Service) -> list[str]:
+async def _watched(service: Service, repositories: Sequence[LocalRepository]) -> tuple[RepositoryWatch, FolderEvents]:
+    """What follows the changes of the repositories from now on. It is still to be run."""
+    engine, poll_s = service.engine, service.config.repository_poll_s
+    follower = FolderFollower(
+        engine,
+        repositories,
+        allow_code=service.config.python_functions == "on",
+        tidy=lambda: service.persistence.tidy(engine),
+    )
+    roots = [each.root for each in repositories]
+    watch = RepositoryWatch(TreeReader(roots), follower.follow, poll_s)
+    loop = asyncio.get_running_loop()
+    events = FolderEvents(roots, lambda: loop.call_soon_threadsafe(watch.wake), poll_s)
+    events.start()
+    await watch.begin()
+    return watch, events
+
+
+async def load_all(service: Service, watch: RepositoryWatch | None = None) -> list[str]:
     """What was served before, then what the configuration asks for, one after another, so that no model is measured
     while another loads. What the control plane did to a model wins over where the configuration has it from.
 
@@ -417,9 +447,16 @@ async def load_all(service: Service) -> list[str]:
             continue
         await load(name, path, f"--load {name} failed")
     asked_for = held | {name for name, _ in service.config.load}
-    available = await asyncio.to_thread(engine.available)
-    for name in dict.fromkeys(name for name, _ in available if name not in asked_for):
-        await load(name, None, f"model {name} of the repository was not loaded")
+    if watch is not None:
+        for change in watch.first:
+            if change.name not in asked_for:
+                await watch.load_first(change)
+                if not_served(engine.statuses(change.name)):
+                    failed.append(change.name)
+    elif service.config.repository_mode == "none":
+        available = await asyncio.to_thread(engine.available)
+        for name in dict.fromkeys(name for name, _ in available if name not in asked_for):
+            await load(name, None, f"model {name} of the repository was not loaded")
     await service.persistence.tidy_start(engine)
     wanted = {*failed, *service.persistence.wanted}
     service.failed_at_start.update(name for name in wanted if not_served(engine.statuses(name)))

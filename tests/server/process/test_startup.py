@@ -140,3 +140,18 @@ def test_callers_elsewhere_are_given_a_name_that_they_can_call(
     config = ServerConfig(host=host, data_dir=tmp_path, tls_cert=tmp_path / "cert.pem", tls_key=tmp_path / "key.pem")
     assert url_of(config, 8080) == f"https://{here}:8080"
     assert elsewhere_url_of(config, 8080) == (f"https://{elsewhere}:8080" if elsewhere else "")
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ({"repository_mode": "poll"}, "--repository-mode poll is about model repositories, and there is none"),
+        ({"repository_mode": "poll", "model_repositories": (Path(),), "repository_in_place": True}, "give one of them"),
+    ],
+)
+def test_a_watched_repository_must_be_there_and_is_not_served_in_place(
+    tmp_path: Path, settings: dict[str, Any], why: str
+) -> None:
+    with pytest.raises(InvalidInput, match=why):
+        prepare(ServerConfig(data_dir=tmp_path / "data", **settings))
+    assert not (tmp_path / "data").exists()

@@ -52,6 +52,16 @@ def prepare(config: ServerConfig) -> Startup:
     for folder in config.model_repositories:
         if not folder.is_dir():
             raise InvalidInput(f"--model-repository {str(folder)!r} is not a directory")
+    if config.repository_mode != "none" and not config.model_repositories:
+        raise InvalidInput(
+            f"--repository-mode {config.repository_mode} is about model repositories, and there is none: give a folder "
+            "laid out NAME/VERSION/model.onnx with --model-repository"
+        )
+    if config.repository_mode == "poll" and config.repository_in_place:
+        raise InvalidInput(
+            "--repository-mode poll is for folders that are written to, and --repository-in-place for those that are "
+            "not: what is written over a file that serves changes answers; give one of them"
+        )
     if not (is_loopback(config.host) or config.insecure or config.tls_cert or config.tls != "off"):
         raise InvalidInput(
             f"--host {config.host} lets other machines call, and without TLS whoever is on the way reads tokens and "
