@@ -21,8 +21,8 @@ log = logging.getLogger("workbench.repository")
 class TreeReader:
     """Remembers the listing before: what cannot be read now is taken to be as it was, and told once.
 
-    So are the models of a repository that is gone as a whole, or empty where another file system was before: a network
-    drive that is not mounted any more, and nobody's wish to have them unloaded.
+    So are the models of a repository that is gone as a whole, or is empty and on another file system than before: then
+    a network drive is not mounted, and its models are not to be unloaded.
     """
 
     def __init__(self, roots: Sequence[Path], most_files: int = MOST_FILES) -> None:

@@ -18,7 +18,7 @@ log = logging.getLogger("workbench.repository")
 
 class FolderEvents:
     """Runs one thread between `start` and `close`. Where the system has no events, as on most network drives, or has
-    no more of them to give, nothing is told: whoever needs to know must look from time to time as well."""
+    no more of them to give, nothing is told, so the caller has to look from time to time as well."""
 
     def __init__(self, folders: Sequence[Path], told: Callable[[], object], look_s: float) -> None:
         """`told` is called on the thread. A folder that another one has replaced is followed anew within `look_s`."""

@@ -81,9 +81,9 @@ class FolderFollower:
             self._tell(name, f"its folder in the repository changed, which is tried again: {error.message}")
             done = False
         except WorkbenchError as error:
-            self._tell(name, f"its folder in the repository changed in vain: {error.message}")
+            self._tell(name, f"the change of its folder in the repository was not taken over: {error.message}")
         except Exception:  # ours; the other models are followed all the same
-            log.exception("model %s: its folder in the repository changed in vain", name)
+            log.exception("model %s: the change of its folder in the repository was not taken over", name)
         if broken:
             self._broken[name] = broken
         elif not self._telling and self._told.pop(name, None) is not None:
