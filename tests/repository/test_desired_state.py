@@ -342,7 +342,7 @@ def test_an_older_file_is_migrated_with_what_it_holds(path: Path, monkeypatch: p
     state = opened(path)
     assert rows(state) == [("m", "1", DesiredKind.SERVING)]
     assert state._read("SELECT colour FROM models") == [("red",)]
-    assert state._read("PRAGMA user_version") == [(4,)]
+    assert state._read("PRAGMA user_version") == [(len(desired_state.MIGRATIONS),)]
     state.close()
 
 
@@ -479,3 +479,12 @@ def test_settings_of_another_version_are_left_out(state: DesiredState) -> None:
 def test_the_key_tells_machines_apart(tmp_path: Path) -> None:
     assert state_file(tmp_path).name == "state.sqlite"
     assert state_file(tmp_path, "host_1-a").name == "state-host_1-a.sqlite"
+
+
+def test_the_models_that_were_asked_for_are_kept(path: Path) -> None:
+    state = opened(path)
+    assert state.asked() == []
+    state.keep_asked({"b", "a"})
+    state.keep_asked({"a", "c"})
+    state.close()
+    assert opened(path).asked() == ["a", "c"]

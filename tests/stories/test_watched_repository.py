@@ -126,3 +126,31 @@ def test_a_worker_that_follows_serves_what_is_whole_and_a_model_that_is_deleted_
     assert all("is not found" in str(each) for each in load.failed)
     assert set(load.answers) == {("1", 1.0)}
     assert serve.stop() == 0
+
+
+def test_with_explicit_those_that_were_asked_for_come_back_until_they_are_unloaded(
+    tmp_path: Path, repository: Path
+) -> None:
+    models.save(models.add_constant(2), repository / "other" / "1" / "model.onnx")
+    flags = ["--model-repository", str(repository), "--repository-mode", "explicit", "--grpc-port", "0"]
+
+    def states(serve: Serve) -> dict[str, str]:
+        status, body = serve.call("POST", "/v2/repository/index", {})
+        assert status == 200, body
+        return {each["name"]: each["state"] for each in json.loads(body)}
+
+    with Serve(tmp_path, *flags) as serve:
+        serve.ready()
+        assert states(serve) == {"m": "UNAVAILABLE", "other": "UNAVAILABLE"}
+        assert serve.call("POST", "/v2/repository/models/m/load", {})[0] == 200
+        worker = worker_of(serve)
+        worker.kill()
+        until(lambda: worker_of(serve).pid != worker.pid)
+        serve.ready()
+        assert states(serve) == {"m": "READY", "other": "UNAVAILABLE"}
+        assert serve.call("POST", "/v2/repository/models/m/unload", {})[0] == 200
+        worker = worker_of(serve)
+        worker.kill()
+        until(lambda: worker_of(serve).pid != worker.pid)
+        serve.ready()
+        assert states(serve) == {"m": "UNAVAILABLE", "other": "UNAVAILABLE"}

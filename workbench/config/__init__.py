@@ -251,10 +251,15 @@ class ServerConfig:
     """Folders laid out NAME/VERSION/model.onnx; all their models load at the start."""
     repository_mode: Annotated[
         str,
-        Choices(("none", "poll")),
-        Flag("--repository-mode", "", "poll: follow changes of the model repositories while it serves (none)"),
+        Choices(("none", "poll", "explicit")),
+        Flag(
+            "--repository-mode",
+            "",
+            "poll: follow changes of the model repositories; explicit: load what is asked for (none)",
+        ),
     ] = "none"
-    """"none": all models of the repositories load at the start; "poll": and what changes there is followed."""
+    """"none": all models of the repositories load at the start; "poll": and what changes there is followed; "explicit":
+    those load that are asked for by their names, and come back after a restart."""
     repository_poll_s: Annotated[
         float, _SECONDS, Flag("--repository-poll-secs", "SECONDS", "how often poll looks where no event tells it (15)")
     ] = 15.0

@@ -143,6 +143,10 @@ class Engine:
             raise
         deployment.submit(request, promise)
 
+    def is_remembered(self, name: str) -> bool:
+        """Whether the journal holds the model, so that it comes back after a restart whatever the repositories hold."""
+        return name in self._changes.persisted
+
     # Life
 
     @property

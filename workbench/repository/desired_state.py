@@ -6,6 +6,7 @@
     inspected   what was found in files that were read in a process of their own
     trying      digests that are being read or tried there at the moment
     beside      versions that are loaded without being routed to, and the `plans` that name them
+    asked       models of the repositories that were asked for by name
     forgotten   digests that no row names any more, whose files may go
 
 Every change is one transaction, on the disk before it returns. An attempt is noted before it is made, so that what
@@ -29,7 +30,8 @@ from workbench.core.model import DesiredModel
 from workbench.core.sqlite import Migrations, check, connect, is_damage, migrate, schema, set_aside
 from workbench.core.version_plan import VersionPlan
 from workbench.errors import Conflict, ModelError, StorageError, Unsupported
-from workbench.repository.state_rows import VERSION_TABLES, columns_of, model_of, plan_of, text_of
+from workbench.repository.local import is_model_name
+from workbench.repository.state_rows import ASKED_TABLES, VERSION_TABLES, columns_of, model_of, plan_of, text_of
 
 KEPT_VERSIONS = 5
 KEPT_PROOFS = 10_000
@@ -69,8 +71,9 @@ MIGRATIONS: Migrations = (
         "CREATE TABLE trying (digest TEXT PRIMARY KEY, died INTEGER NOT NULL DEFAULT 0)",
     ),
     VERSION_TABLES,
+    ASKED_TABLES,
 )
-_TABLES = {"models", "versions", "proved", "inspected", "trying", "forgotten", "beside", "plans"}
+_TABLES = {"models", "versions", "proved", "inspected", "trying", "forgotten", "beside", "plans", "asked"}
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _NAMED = "SELECT digest FROM models UNION SELECT digest FROM versions UNION SELECT digest FROM beside"
 
@@ -285,6 +288,18 @@ class DesiredState:
         """What each name stands for beside its routed version."""
         found = {name: plan_of(name, text) for name, text in self._read("SELECT name, plan FROM plans")}
         return {name: plan for name, plan in found.items() if plan != VersionPlan()}
+
+    def asked(self) -> list[str]:
+        """The models of the repositories that were asked for by their names."""
+        names = [str(name) for (name,) in self._read("SELECT name FROM asked ORDER BY name")]
+        return [name for name in names if is_model_name(name)]
+
+    def keep_asked(self, names: Collection[str]) -> None:
+        """These and no others are asked for, from now on."""
+        with self._changing() as connection:
+            execute(connection, "DELETE FROM asked")
+            for name in names:
+                execute(connection, "INSERT INTO asked VALUES (?)", (name,))
 
     def owners(self) -> dict[str, str]:
         """Digest -> the models that it is kept for, in words."""

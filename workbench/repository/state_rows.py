@@ -24,6 +24,9 @@ VERSION_TABLES: Final = (
 )
 """What a name stands for beside the version that it is routed to."""
 
+ASKED_TABLES: Final = ("CREATE TABLE asked (name TEXT PRIMARY KEY)",)
+"""The models of the repositories that were asked for by their names, with `--repository-mode explicit`."""
+
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 

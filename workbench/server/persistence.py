@@ -49,6 +49,10 @@ class ModelPersistence:
         """How far `restore` has come, in words; empty before and after."""
         self.wanted: set[str] = set()
         """The models that `restore` was to bring back. Not one whose load the last process did not live to answer."""
+        self._explicit = config.repository_mode == "explicit"
+        self._asked: set[str] | None = None
+        """The models of the repositories that come back with the next process; None: the start is not over."""
+        self._flagged = {name for name, _ in config.load}
         self._store = store
         store.space.owners = self.state.owners
         self._receiving = 0
@@ -169,6 +173,9 @@ class ModelPersistence:
         self._left.update(digests, self._used - used, engine.take_left_over())
         self._used = used
         self._left.update(each.digest for each in engine.statuses() if each.state is ModelState.FAILED and each.digest)
+        if self._asked is not None:
+            with suppress(StorageError):  # told by the state; it is noted with the next change
+                await self._note_asked(engine, self._asked)
         await asyncio.to_thread(self._store.sweep)
         with suppress(StorageError):
             while (digest := await self._next_to_go(engine)) is not None:
@@ -179,10 +186,21 @@ class ModelPersistence:
                 await asyncio.to_thread(self.state.dropped, digest)
 
     async def tidy_start(self, engine: Engine) -> None:
-        """The same, of all that is stored: models that a repository or a flag no longer gives left their copies. Where
-        the state could not be read the files stay, since it knew the names."""
+        """The same, of all that is stored, once all is loaded: models that a repository or a flag no longer gives left
+        their copies. Where the state could not be read the files stay, since it knew the names."""
+        if self._explicit:
+            self._asked = set(await asyncio.to_thread(self.state.asked))
         if not self.state.notes:
             await self.tidy(engine, await asyncio.to_thread(self._store.digests))
+
+    async def _note_asked(self, engine: Engine, before: set[str]) -> None:
+        """Those that serve out of a repository, and those that did and Failed at the start."""
+        serving = {each.name for each in engine.statuses() if each.state is ModelState.READY}
+        failed = {each.name for each in engine.statuses() if each.state is ModelState.FAILED}
+        asked = {name for name in serving if not engine.is_remembered(name)} - self._flagged | (before & failed)
+        if asked != before:
+            await asyncio.to_thread(self.state.keep_asked, asked)
+            self._asked = asked
 
     async def _next_to_go(self, engine: Engine) -> str | None:
         going = await asyncio.to_thread(self.state.forgotten, self._left)

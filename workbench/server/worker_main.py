@@ -453,9 +453,12 @@ async def load_all(service: Service, watch: RepositoryWatch | None = None) -> li
                 await watch.load_first(change)
                 if not_served(engine.statuses(change.name)):
                     failed.append(change.name)
-    elif service.config.repository_mode == "none":
-        available = await asyncio.to_thread(engine.available)
-        for name in dict.fromkeys(name for name, _ in available if name not in asked_for):
+    else:
+        if service.config.repository_mode == "explicit":
+            names = await asyncio.to_thread(service.persistence.state.asked)
+        else:
+            names = [name for name, _ in await asyncio.to_thread(engine.available)]
+        for name in dict.fromkeys(name for name in names if name not in asked_for):
             await load(name, None, f"model {name} of the repository was not loaded")
     await service.persistence.tidy_start(engine)
     wanted = {*failed, *service.persistence.wanted}
