@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -97,15 +98,25 @@ def test_an_empty_folder_of_another_file_system_is_a_drive_that_is_not_mounted(
     assert f"the model repository {root} is not mounted any more" in caplog.text
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_model_that_may_not_be_read_is_left_as_it_was(root: Path) -> None:
+def test_a_model_that_may_not_be_read_is_left_as_it_was(
+    root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     reader = TreeReader([root])
     before = reader.read()
-    (root / "m").chmod(0)
-    try:
-        assert reader.read() == before
-    finally:
-        (root / "m").chmod(0o700)
+    scandir = os.scandir
+
+    def refused(path: str | Path) -> object:
+        """Root may read every folder, so the system does not refuse it in a container."""
+        if Path(path) == root / "m":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    write(root / "m" / "2" / "model.onnx")
+    assert reader.read() == before
+    assert f"{root / 'm'} in a model repository cannot be read (Permission denied)" in caplog.text
+    monkeypatch.undo()
+    assert reader.read() != before
 
 
 def test_more_files_than_can_be_looked_at_change_nothing(root: Path, caplog: pytest.LogCaptureFixture) -> None:
