@@ -51,6 +51,7 @@ export function share(differs: Partial<IShare> = {}): IShare {
     in_flight: 0,
     last_seen: null,
     first_call_at: null,
+    suspended: {},
     ...shareUse(),
     by_model: {},
     ...differs

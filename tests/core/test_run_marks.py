@@ -33,7 +33,8 @@ def test_places_are_used_again_and_those_beyond_the_room_are_not_noted() -> None
     places = [marks.take(A) for _ in range(300)]
     for mark in places:
         mark.thread[0] = 1
-    assert len(marked_runs(descriptor)) == 256
+        mark.note("s0123abcd")
+    assert marked_runs(descriptor) == [MarkedRun(A, 1, "s0123abcd")] * 256
     for mark in places:
         marks.give_back(mark)
     assert marked_runs(descriptor) == []

@@ -70,4 +70,5 @@ def audit_of(answer: Sequence[Mapping[str, Any]]) -> AuditTable:
 def _cells(each: AuditEntry) -> list[str]:
     outcome = f"{each.outcome} ({each.count} times)" if each.count > 1 else each.outcome
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(each.at))
-    return [when, each.action, each.subject, each.detail, outcome, each.who, f"{each.address}, {each.way}", each.agent]
+    where = f"{each.address}, {each.way}" if each.address else each.way
+    return [when, each.action, each.subject, each.detail, outcome, each.who, where, each.agent]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from workbench.client.formatting import escape, html_table, megabytes, milliseconds, text_table
 from workbench.client.results import Rows
 from workbench.client.summary import Card
+from workbench.visible_text import visible
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -125,6 +126,8 @@ class SharedAccess:
     p99_s: float | None = None
     by_model: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """The same by model, from `answered` on, and `last_at`, Unix time of its last one."""
+    suspended: Mapping[str, str] = field(default_factory=dict)
+    """Models that it may not call any more, since its requests ended the service, and how."""
 
 
 class ShareTable(Rows[SharedAccess]):
@@ -157,12 +160,24 @@ class ShareTable(Rows[SharedAccess]):
         return pd.DataFrame([[getattr(each, name) for name in columns] for each in self], columns=list(columns))
 
     def __repr__(self) -> str:
-        return text_table([self._HEAD, *map(_cells, self)]) if self else NO_SHARES
+        if not self:
+            return NO_SHARES
+        return "\n".join([text_table([self._HEAD, *map(_cells, self)]), *map(visible, self._suspensions())])
 
     def _repr_html_(self) -> str:
         if not self:
             return f"<div>{escape(NO_SHARES)}</div>"
-        return html_table(list(self._HEAD), [[escape(cell) for cell in _cells(each)] for each in self])
+        table = html_table(list(self._HEAD), [[escape(cell) for cell in _cells(each)] for each in self])
+        return "".join([table, *(f"<div>{escape(said)}</div>" for said in self._suspensions())])
+
+    def _suspensions(self) -> list[str]:
+        """Why shares are suspended, and what ends that."""
+        return [
+            f"{each.label} may not call {model} any more: {why}. It may again once you load {model}."
+            for each in self
+            if each.state in ("holds", "unclaimed")
+            for model, why in each.suspended.items()
+        ]
 
 
 def share_of(answer: Mapping[str, Any]) -> Share:
@@ -204,7 +219,7 @@ def _cells(each: SharedAccess) -> list[str]:
         each.id,
         each.label,
         ", ".join(each.models) + (f", version {each.version}" if each.version else ""),
-        each.state,
+        each.state + (f", suspended for {', '.join(each.suspended)}" if each.suspended else ""),
         limits,
         *figures,
         *sizes,

@@ -18,9 +18,9 @@ class AuditEntry:
     outcome: str
     """`ok`, or the code of the error."""
     who: str
-    """`owner`, the label of a share, or `anyone`: without a token that is known."""
+    """`owner`, the label of a share, or `anyone`: without a token that is known; `service`: nobody asked for it."""
     way: str
-    """`http`, `grpc`, or `jupyter`: over HTTP by way of a Jupyter server."""
+    """`http`, `grpc`, or `jupyter`: over HTTP by way of a Jupyter server; `service` as above."""
     address: str
     agent: str
     """What the caller says that it is: its User-Agent."""

@@ -1,6 +1,7 @@
 """Notes in shared memory whose run is under way, so that the keeper of a process that died knows in whose run it died.
 
-A mark is eight bytes that hold the thread inside the run, or 0. To set and clear it costs a run some 0.1 us.
+A mark is eight bytes that hold the thread inside the run, or 0. To set and clear it costs a run some 0.1 us. For which
+share the run is stands beside it, and is written where it changes.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ _PLACES = 256
 _PLACE_BYTES = 512
 _HEAD = struct.Struct("QH")
 """The thread inside, and the bytes of the name that follows."""
+_CALLER_BYTES = 16
+"""At the end of a place: the share's id. What lies before is as earlier versions have it."""
 
 
 class ModelKey(NamedTuple):
@@ -33,6 +36,15 @@ class MarkedRun(NamedTuple):
     model: ModelKey
     thread: int
     """As threading.get_ident told it."""
+    caller: str = ""
+    """The share all of whose it was; empty: the owner's, several callers', or nobody knows."""
+
+
+class Culprit(NamedTuple):
+    """What ended a process: a run of this model, and where it was all of one share's, that share."""
+
+    model: ModelKey
+    caller: str = ""
 
 
 def open_marks() -> int | None:
@@ -56,7 +68,8 @@ def marked_runs(descriptor: int) -> list[MarkedRun]:
         head = os.pread(descriptor, _PLACE_BYTES, place * _PLACE_BYTES)
         thread, length = _HEAD.unpack_from(head)
         if thread:
-            found.append(MarkedRun(ModelKey(*json.loads(head[_HEAD.size : _HEAD.size + length])), thread))
+            model = ModelKey(*json.loads(head[_HEAD.size : _HEAD.size + length]))
+            found.append(MarkedRun(model, thread, head[-_CALLER_BYTES:].rstrip(b"\0").decode()))
     return found
 
 
@@ -77,16 +90,18 @@ class RunMarks:
         """A place for the runs of this model, until `give_back`."""
         name = json.dumps(model).encode()
         with self._lock:
-            if self._memory is None or not self._free or len(name) > _PLACE_BYTES - _HEAD.size:
-                return RunMark(memoryview(bytearray(8)).cast("Q"), None)
+            if self._memory is None or not self._free or len(name) > _PLACE_BYTES - _HEAD.size - _CALLER_BYTES:
+                return RunMark(memoryview(bytearray(8)).cast("Q"), None, memoryview(bytearray(_CALLER_BYTES)))
             place = self._free.pop()
-        begin = place * _PLACE_BYTES
+        begin, end = place * _PLACE_BYTES, (place + 1) * _PLACE_BYTES
         self._memory[begin : begin + _HEAD.size + len(name)] = _HEAD.pack(0, len(name)) + name
-        return RunMark(memoryview(self._memory)[begin : begin + 8].cast("Q"), place)
+        places = memoryview(self._memory)
+        return RunMark(places[begin : begin + 8].cast("Q"), place, places[end - _CALLER_BYTES : end])
 
     def give_back(self, mark: RunMark) -> None:
         """Nothing runs there any more."""
         mark.thread[0] = 0
+        mark.note("")
         if mark.place is not None:
             with self._lock:
                 self._free.append(mark.place)
@@ -98,3 +113,9 @@ class RunMark(NamedTuple):
     thread: memoryview[int]
     """Its one element is the thread inside a run; 0: none is."""
     place: int | None
+    caller: memoryview[int]
+
+    def note(self, caller: str) -> None:
+        """Say whose the run is: a share's id, or empty."""
+        noted = caller.encode()[:_CALLER_BYTES]
+        self.caller[:] = noted.ljust(_CALLER_BYTES, b"\0")

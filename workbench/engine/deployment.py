@@ -496,6 +496,12 @@ class Deployment:
             began.append(self._warming_since)
         return self._clock() - min(began) if began else 0.0
 
+    def stuck_caller(self, limit_s: float) -> str:
+        """The share all of whose the runs are that take longer; empty: the owner's, or several callers'."""
+        now, runs = self._clock(), self._executor.inside() if self._executor is not None else []
+        callers = {each.request.caller for began, tickets in runs if now - began > limit_s for each in tickets}
+        return callers.pop() if len(callers) == 1 else ""
+
     def interrupt(self, limit_s: float) -> bool:
         """Have the runtime end runs that take longer, whose callers get DeadlineExceeded. True where it was told of
         one for the first time; whether it ends is seen by `longest_run_s`."""

@@ -16,7 +16,7 @@ from workbench.core.messages import InferRequest, InferResponse
 from workbench.core.model import DesiredModel, ModelState, ModelStatus, check_model_name
 from workbench.core.ports import Journal, Observer, Outcome, SharedAnswers
 from workbench.core.provenance import Provenance
-from workbench.core.run_marks import ModelKey, RunMarks
+from workbench.core.run_marks import Culprit, ModelKey, RunMarks
 from workbench.core.threads import in_thread
 from workbench.core.version_plan import VersionPlan
 from workbench.engine.arbiter import Arbiters
@@ -111,8 +111,8 @@ class Engine:
         self._deployments = self._changes.deployments
         self.versions = VersionControl(self._changes)
         """Changes of what a name stands for beside its routed version."""
-        self.given_up: list[ModelKey] = []
-        """The models that served until a run of theirs did not end (`give_up_stuck`)."""
+        self.given_up: list[Culprit] = []
+        """What served until a run did not end (`give_up_stuck`)."""
         self.loop_time = LoopShare()
         """What runs on the event loop's own thread have cost it, of all models since the start."""
 
@@ -465,7 +465,8 @@ class Engine:
         for deployment in self._deployments.living:
             if (ran_s := deployment.longest_run_s()) > limit_s and deployment.state is not ModelState.FAILED:
                 if deployment.state is not ModelState.WARMING:
-                    self.given_up.append(ModelKey(deployment.name, deployment.version, deployment.source.digest))
+                    model = ModelKey(deployment.name, deployment.version, deployment.source.digest)
+                    self.given_up.append(Culprit(model, deployment.stuck_caller(limit_s)))
                 deployment.give_up(
                     f"a run of model {deployment.name!r} did not end within {ran_s:.0f} s (run_limit_s is "
                     f"{limit_s:g}), so the service is started anew"

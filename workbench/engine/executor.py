@@ -68,6 +68,9 @@ class Executor:
     ) -> None:
         self._name = name
         self._mark = mark.thread
+        self._note = mark.note
+        self._caller = ""
+        """The share that the mark names; empty: none."""
         self._sessions = sessions
         self._batcher = batcher
         self._deliver = deliver
@@ -167,6 +170,18 @@ class Executor:
         else:
             yield done
 
+    def _note_caller(self, caller: str, tickets: list[PendingRequest]) -> None:
+        """Note whose the run is that begins, `caller`'s where all of it is. Subtleness ahead: others may run beside it,
+        under the same mark. Who comes while there is a share's name looks here too; so it is set before they are
+        counted, and where it is not everybody's inside it is nobody's."""
+        if any(ticket.request.caller != caller for ticket in tickets):
+            caller = ""
+        with self._lock:
+            before, self._caller = self._caller, caller
+            if len(self._inside) > 1 and caller != before:
+                self._caller = ""
+            self._note(self._caller)
+
     def _without_run(self, session: Session, batch: Batch) -> Done:
         outputs = session.signature.outputs
         answers = [
@@ -195,6 +210,8 @@ class Executor:
                 joined_at = self._clock()
             thread = threading.get_ident()
             self._inside[thread] = (joined_at, waiting)
+            if (caller := tickets[0].request.caller) or self._caller:
+                self._note_caller(caller, tickets)
             self._mark[0] = thread
             try:
                 outputs = session.run(inputs, names)

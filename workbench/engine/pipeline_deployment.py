@@ -315,6 +315,9 @@ class PipelineDeployment:
         """0: the runs are its models'."""
         return 0.0
 
+    def stuck_caller(self, limit_s: float) -> str:
+        return ""
+
     def interrupt(self, limit_s: float) -> bool:
         return False
 

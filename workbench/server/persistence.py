@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
+import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from workbench.config import ServerConfig
+from workbench.core.audit_entry import AuditEntry
 from workbench.core.cores import usable_cores
 from workbench.core.model import DesiredModel, ModelState
 from workbench.engine import Engine
 from workbench.engine.sandbox_load import ProcessTrial
-from workbench.errors import StorageError, WorkbenchError
+from workbench.errors import Conflict, StorageError, WorkbenchError
 from workbench.repository.desired_state import DIED_RESTORING, DesiredKind, DesiredState, Remembered, state_file
 from workbench.repository.store import ModelStore
 from workbench.server.audit.audit_store import AuditStore, audit_file
+from workbench.share.share_record import ShareRecord
 from workbench.share.share_store import ShareStore, share_file
 
 RESTORED_AT_ONCE = 4
@@ -66,9 +69,10 @@ class ModelPersistence:
         """What the user should know of what was found at the start."""
         return [*self.state.notes, *self.shares.notes]
 
-    def open(self, quarantine: Iterable[Sequence[str]] = ()) -> None:
+    def open(self, quarantine: Iterable[Sequence[str]] = (), suspended: Iterable[Sequence[str]] = ()) -> None:
         """Blocks. Raises WorkbenchError where there is a state that cannot be used. `quarantine` has name, version,
-        digest and reason of models that ended the process before this one."""
+        digest and reason of models that ended the process before this one; `suspended` share, model and reason of
+        shares whose requests did."""
         self.state.open()
         for name, version, digest, why in quarantine:
             try:
@@ -76,6 +80,16 @@ class ModelPersistence:
             except StorageError as error:
                 log.error("model %s is served again, since its quarantine could not be noted: %s", name, error.message)
         self.shares.open()
+        for share, model, why in suspended:
+            try:
+                record = self.shares.suspend(share, model, why)
+            except (StorageError, Conflict) as error:
+                log.error(
+                    "share %s calls model %s again, since its end could not be noted: %s", share, model, error.message
+                )
+                continue
+            if record is not None:
+                self._note_suspension(record, model)
         self._store.protect()
         self._store.space.measure()
         stored = len(self._store.digests())
@@ -85,6 +99,15 @@ class ModelPersistence:
             )
         for note in self.notes:
             log.warning(note)
+
+    def _note_suspension(self, record: ShareRecord, model: str) -> None:
+        """In the audit: nobody asked for it, so the service itself did it."""
+        detail = f"{record.id}: {model}"
+        entry = AuditEntry(time.time(), "suspend", record.label, detail, "ok", "service", "service", "", "")
+        try:
+            self.audit.add(entry)
+        except StorageError as error:
+            log.error("that share %s was suspended is not in the audit: %s", record.id, error.message)
 
     def stop(self) -> None:
         """End what would hold up the engine's end."""

@@ -65,6 +65,7 @@ async def load(service: Service, name: str, asked: RepositoryLoad) -> None:
     try:
         with failing_to_load(name):
             await _load(service, name, asked, notes)
+        await service.loaded(name)
         for note in notes:
             log.warning("the configuration sent for model %s: %s", name, note)
         service.engine.note(name, [f"the config sent with its load: {note}" for note in notes])

@@ -7,7 +7,7 @@ import importlib.metadata
 import os
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from workbench.config import ServerConfig
@@ -66,6 +66,8 @@ class Service:
     """None: its token is in no file."""
     share_port: NetworkPort | None = None
     """None: it opens no further port."""
+    on_loaded: list[Callable[[str], Awaitable[None]]] = field(default_factory=list)
+    """Called with the name of a model that a caller has loaded."""
     shared: SharedMemory | None = None
     """What clients registered; None: that is not allowed."""
 
@@ -82,6 +84,11 @@ class Service:
         self.audit = AuditLog(self.persistence.audit, self.metrics.audit_failed, self._without_secrets)
         if self.config.allow_shared_memory:
             self.shared = SharedMemory(limits.max_body_bytes_in_flight)
+
+    async def loaded(self, name: str) -> None:
+        """Tell those who asked for it that a caller has loaded this model."""
+        for told in self.on_loaded:
+            await told(name)
 
     def _without_secrets(self, text: str) -> str:
         return text if self.logs is None else self.logs.without_secrets(text)

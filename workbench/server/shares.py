@@ -180,6 +180,26 @@ class Shares:
         self._revoked.discard(caller)
         return caller.record
 
+    async def lift(self, model: str) -> None:
+        """Let the shares call this model again that were suspended for it: its owner has loaded it anew.
+
+        Raises nothing; where the disk cannot be written to, a restart suspends them again."""
+        if any(model in caller.record.suspended for caller in self._callers.values()):
+            await self._alone(lambda: self._lift(model))
+
+    async def _lift(self, model: str) -> None:
+        for caller in self._callers.values():
+            if model not in caller.record.suspended:
+                continue
+            caller.lift(model)
+            record = caller.record
+            log.info("share %s may call model %r again, which was loaded anew", record.id, model)
+            try:
+                await asyncio.to_thread(self._store.suspensions, record.id, record.suspended)
+            except (StorageError, Conflict) as error:
+                log.warning("that share %s is not suspended any more could not be stored: %s", record.id, error.message)
+        self._changed()
+
     def _first_called(self, caller: ShareCaller) -> None:
         log.info(
             "a share was called for the first time",

@@ -112,7 +112,7 @@ def serve(config: ServerConfig, link: SupervisorChannel | None = None) -> int:
     store = ModelStore(config.data_dir / "models", config.max_store_bytes)
     persistence = ModelPersistence(config, store)
     try:
-        persistence.open(link.place.quarantine if link is not None else ())
+        persistence.open(*((link.place.quarantine, link.place.suspended) if link is not None else ()))
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             listeners = listener, grpc_listener
             return runner.run(_serve(config, token, prepared.token_file, listeners, logs, persistence, store, link))
@@ -352,7 +352,8 @@ async def _pulse(service: Service, server: H1Server, asked: _StopRequest, link: 
             version=VERSION,
             api=API,
             rotations=service.rotation.count if service.rotation is not None else 0,
-            stuck=[list(each) for each in engine.given_up],
+            stuck=[list(each.model) for each in engine.given_up],
+            stuck_callers=[each.caller for each in engine.given_up],
         )
 
     def told(word: bytes) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from workbench.config.byte_size import bytes_of
@@ -63,6 +63,8 @@ class ShareRecord:
     """Bytes of a body; None: as many as the service takes."""
     metrics: bool = False
     """It may read the metrics of its models."""
+    suspended: Mapping[str, str] = field(default_factory=dict)
+    """Models that it may not call any more, since its requests ended the service, and how."""
 
 
 def check_label(value: object) -> str:

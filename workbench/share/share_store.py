@@ -43,11 +43,13 @@ MIGRATIONS: Migrations = (
         "ALTER TABLE shares ADD COLUMN max_body INTEGER",
         "ALTER TABLE shares ADD COLUMN metrics INTEGER NOT NULL DEFAULT 0",
     ),
+    ("ALTER TABLE shares ADD COLUMN suspended TEXT NOT NULL DEFAULT '{}'",),
 )
 
 _NONE_USED: Final = DailyUse(0.0)
 _TERMS: Final = tuple(field.name for field in fields(ShareRecord))
 _BESIDE: Final = ("token", "code", "code_until", "day_ends_at", "day_requests", "day_rows")
+_JSON: Final = ("models", "suspended")
 _SELECT: Final = f"SELECT {', '.join((*_BESIDE, *_TERMS))} FROM shares ORDER BY created_at, id"
 _INSERT: Final = (
     f"INSERT INTO shares ({', '.join((*_BESIDE, *_TERMS))}) VALUES ({', '.join('?' * len((*_BESIDE, *_TERMS)))})"
@@ -118,7 +120,7 @@ class ShareStore:
         """Raises StorageError; then it is not there."""
         use = share.use
         beside = share.token, share.code, share.code_until, use.ends_at, use.requests, use.rows
-        terms = (json.dumps(value) if name == "models" else value for name, value in asdict(share.record).items())
+        terms = (json.dumps(value) if name in _JSON else value for name, value in asdict(share.record).items())
         self._change(_INSERT, (*beside, *terms))
 
     def claim(self, id: str, token: bytes) -> None:
@@ -128,6 +130,17 @@ class ShareStore:
     def revoke(self, id: str, at: float) -> None:
         """Raises StorageError."""
         self._change("UPDATE shares SET revoked_at = ?, token = NULL, code = NULL WHERE id = ?", (at, id))
+
+    def suspend(self, id: str, model: str, why: str) -> ShareRecord | None:
+        """Keep the share from this model; None: there is no such share. Raises StorageError."""
+        record = next((each.record for each in self.shares() if each.record.id == id), None)
+        if record is not None:
+            self.suspensions(id, {**record.suspended, model: why})
+        return record
+
+    def suspensions(self, id: str, suspended: Mapping[str, str]) -> None:
+        """Keep the share from these models, and from no others. Raises StorageError."""
+        self._change("UPDATE shares SET suspended = ? WHERE id = ?", (json.dumps(dict(suspended)), id))
 
     def first_called(self, id: str, at: float) -> None:
         """Raises StorageError."""
@@ -171,6 +184,7 @@ def _stored(row: Sequence[Any]) -> StoredShare:
     token, code, code_until, *day = row[: len(_BESIDE)]
     terms = dict(zip(_TERMS, row[len(_BESIDE) :], strict=True))
     terms |= {"models": tuple(json.loads(terms["models"])), "metrics": bool(terms["metrics"])}
+    terms["suspended"] = json.loads(terms["suspended"])
     return StoredShare(ShareRecord(**terms), token, code, code_until or 0.0, DailyUse(*day))
 
 

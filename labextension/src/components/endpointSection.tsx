@@ -9,7 +9,8 @@ import {
   modelUses,
   shareFigures,
   shareState,
-  shareTermsText
+  shareTermsText,
+  suspensions
 } from '../share/shareLabels';
 import { capitalized } from '../ui/labels';
 import { Collapsible } from './collapsible';
@@ -209,6 +210,9 @@ function Item({ share, onRevoke }: { share: IShare; onRevoke: () => void }): JSX
         )}
       </div>
       <State tone={tone} word={word} />
+      {suspensions(trans, share).map(words => (
+        <ErrorMessage key={words} text={words} />
+      ))}
       <p className="iw-Text iw-mod-quiet">{shareTermsText(trans, share, now)}</p>
       {figures.length > 0 && <FigureList figures={figures} />}
       {modelUses(trans, share).map(words => (

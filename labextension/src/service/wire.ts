@@ -578,6 +578,8 @@ export interface IShare extends IShareUse {
   readonly in_flight: number;
   readonly last_seen: number | null;
   readonly first_call_at: number | null;
+  /** Models that it may not call any more, since its requests ended the service, and how. */
+  readonly suspended: Readonly<Record<string, string>>;
   readonly by_model: Readonly<Record<string, IShareUse>>;
 }
 

@@ -68,6 +68,16 @@ export function shareTermsText(trans: TranslationBundle, share: IShare, now: num
   return words.join(' · ');
 }
 
+/** The models that a share is kept from, why, and what ends that; nothing once it has ended itself. */
+export function suspensions(trans: TranslationBundle, share: IShare): readonly string[] {
+  if (!isActive(share)) {
+    return [];
+  }
+  return Object.entries(share.suspended).map(([name, why]) =>
+    trans.__('May not call %1 any more: %2. It may again once you load %1.', name, why)
+  );
+}
+
 /** The use of a share; nothing while nobody has its token. */
 export function shareFigures(
   trans: TranslationBundle,

@@ -5,7 +5,8 @@ import {
   modelUses,
   shareFigures,
   shareState,
-  shareTermsText
+  shareTermsText,
+  suspensions
 } from '../../src/share/shareLabels';
 import type { IShare } from '../../src/service/wire';
 import { share, shareUse } from '../fixtures';
@@ -40,6 +41,15 @@ test('a share says whether it can be used, and its link', () => {
   expect([tone, word.split(':')[0]]).toEqual(['bad', 'Link ran out unused']);
   expect(shareState(trans, share(), 1e9)).toEqual(['good', 'Active']);
   expect(shareState(trans, share({ state: 'expired' }), 1e9)).toEqual(['off', 'Expired']);
+});
+
+test('a share says what it may not call any more, while it holds', () => {
+  const kept = { suspended: { digits: 'its requests ended the service 2 times' } };
+  expect(suspensions(trans, share(kept))).toEqual([
+    'May not call digits any more: its requests ended the service 2 times. It may again once you load digits.'
+  ]);
+  expect(suspensions(trans, share({ ...kept, state: 'revoked' }))).toEqual([]);
+  expect(suspensions(trans, share())).toEqual([]);
 });
 
 test('a new link says what became of it', () => {

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Final
 
 from workbench.core.messages import GUEST_PRIORITY, InferRequest
-from workbench.errors import LimitExceeded, ModelNotFound, Unauthenticated
+from workbench.errors import Forbidden, LimitExceeded, ModelNotFound, Unauthenticated
 from workbench.server.gate.auth import Caller
 from workbench.server.gate.scopes import SHARE_SCOPES, Scope
 from workbench.share.daily_quota import DAY_S, DailyQuota, DailyUse
@@ -76,7 +76,7 @@ class ShareCaller(Caller):
             record.max_in_flight,
             SHARE_SCOPES | {Scope.METRICS} if record.metrics else SHARE_SCOPES,
             max_watches=MAX_SHARE_WATCHES,
-            models=frozenset(record.models),
+            models=_models_of(record),
             revoked=record.revoked_at is not None,
             usage=ShareUsage(record.models),
             version=record.version,
@@ -90,7 +90,7 @@ class ShareCaller(Caller):
         self.seen_at = 0.0
         """Unix time of the last request that was let in; 0: none yet."""
         self._id = record.id
-        self._models = frozenset(record.models)
+        self._models = _models_of(record)
         self._on_first_call = on_first_call
         self._clock = clock
         self._wall = wall
@@ -116,6 +116,20 @@ class ShareCaller(Caller):
     def check_time(self) -> None:
         if self.revoked or self.expired:
             raise self.ended()
+
+    def check_model(self, model: str, version: str | None = None) -> None:
+        if model in self.record.suspended:
+            raise Forbidden(
+                f"this token may not call model {model!r} any more, since its requests ended the service more than "
+                "once; ask whoever shared it"
+            )
+        Caller.check_model(self, model, version)
+
+    def lift(self, model: str) -> None:
+        """Let it call a model again that it was suspended for."""
+        left = {name: why for name, why in self.record.suspended.items() if name != model}
+        self.record = dataclasses.replace(self.record, suspended=left)
+        self.models = self._models = _models_of(self.record)
 
     def enter(self, now: float) -> None:
         wall = self._wall()
@@ -223,3 +237,8 @@ class ShareCaller(Caller):
         self.refused += 1
         said = f"this token has {quota} {of} a day, and this is more than is left; the next day begins at 00:00 UTC"
         return LimitExceeded(said, wait_s, f"{of}-per-day", quota or 0, int(DAY_S))
+
+
+def _models_of(record: ShareRecord) -> frozenset[str]:
+    """Those that it may call now."""
+    return frozenset(record.models) - record.suspended.keys()

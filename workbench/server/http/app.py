@@ -43,6 +43,7 @@ def create_app(service: Service, token: str | None) -> App:
     """The application that serves `service`. `token` None: no token is asked for."""
     gate = Gate(token, service.config.host, service.config.limits.max_in_flight)
     shares = Shares(gate, service.persistence.shares, changed=service.metrics.changes.note)
+    service.on_loaded.append(shares.lift)
     service.metrics.watch_shares(shares.figures)
     rooms = (
         routes_v2,

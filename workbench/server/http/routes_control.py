@@ -153,7 +153,10 @@ class ControlRoutes:
                 loading = engine.stage(name, path, asked.config, keep_s=asked.keep_s, allow_code=code, route=route)
             else:
                 loading = engine.load(name, path, asked.config, force=asked.force, allow_code=code, route=route)
-            return _loaded(call, await while_there(call, loading))
+            loaded = await while_there(call, loading)
+            if not asked.stage:
+                await self._service.loaded(name)
+            return _loaded(call, loaded)
         finally:
             await self._service.persistence.tidy(self._engine)
 
@@ -191,6 +194,7 @@ class ControlRoutes:
         result = await self._engine.commit(
             name, version, force=asked.force, provenance=asked.provenance, route=asked.route
         )
+        await self._service.loaded(name)
         await self._service.persistence.tidy(self._engine)
         return _loaded(call, result)
 

@@ -1,35 +1,42 @@
-"""Decides which model is to blame for the end of a worker, and when it is set aside. Starts and reads nothing."""
+"""Decides what is to blame for the end of a worker, and when a model is set aside, or a share is kept from it.
+
+Inputs can crash a model. Where the runs that did were all of one share's, that share is to blame and the model is not:
+else a share could close the model to its owner and to other shares. Starts and reads nothing.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from workbench.core.run_marks import MarkedRun, ModelKey
+from workbench.core.run_marks import Culprit, MarkedRun
 
 REPEATS = 2
-"""So often within REPEATS_S the runs of one model may end a worker; with this one it is quarantined."""
+"""With so many ends of a worker within REPEATS_S a model is quarantined, or a share suspended for it."""
 
 REPEATS_S = 3600.0
 
 
-def model_to_blame(runs: Sequence[MarkedRun], thread: int | None) -> ModelKey | None:
+def culprit_of(runs: Sequence[MarkedRun], thread: int | None) -> Culprit | None:
     """Whose run ended a worker, of those under way: that of the thread which died, or the only one. None: unknown."""
-    models = {run.model for run in runs if run.thread == thread} or {run.model for run in runs}
-    return models.pop() if len(models) == 1 else None
+    found = {Culprit(run.model, run.caller) for run in runs if run.thread == thread}
+    found = found or {Culprit(run.model, run.caller) for run in runs}
+    if len({each.model for each in found}) != 1:
+        return None
+    return found.pop() if len(found) == 1 else Culprit(found.pop().model)
 
 
 class HarmfulModels:
-    """Counts how often the runs of each model ended a worker."""
+    """Counts how often the runs of each model ended a worker: those of each share, and all others."""
 
     def __init__(self) -> None:
-        self._ends: dict[ModelKey, list[float]] = {}
+        self._ends: dict[Culprit, list[float]] = {}
 
-    def ended(self, model: ModelKey, now: float) -> bool:
-        """Its run has ended a worker. True where that repeats, and then counting begins anew."""
-        recent = [then for then in self._ends.get(model, []) if now - then < REPEATS_S]
+    def ended(self, culprit: Culprit, now: float) -> bool:
+        """Such a run has ended a worker. True where that repeats, and then counting begins anew."""
+        recent = [then for then in self._ends.get(culprit, []) if now - then < REPEATS_S]
         self._ends = {key: ends for key, ends in self._ends.items() if now - ends[-1] < REPEATS_S}
-        self._ends[model] = [*recent, now]
+        self._ends[culprit] = [*recent, now]
         if len(recent) + 1 < REPEATS:
             return False
-        del self._ends[model]
+        del self._ends[culprit]
         return True

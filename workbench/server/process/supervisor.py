@@ -170,6 +170,8 @@ class Supervisor:
         self._harmful = HarmfulModels()
         self._quarantine: list[tuple[str, ...]] = []
         """What the next worker that gets Ready is to note (WorkerSetup.quarantine)."""
+        self._suspended: list[tuple[str, str, str]] = []
+        """The same of shares (WorkerSetup.suspended)."""
         self._worker: Worker | None = None
         self._start_at: float | None = 0.0
         """The time at which to start the next worker; None: none is due."""
@@ -260,6 +262,7 @@ class Supervisor:
             worker.ready_at = now  # it served, and ended before it could say so
         if worker.ready_at is not None:
             self._quarantine.clear()  # it has noted them
+            self._suspended.clear()
         worker.close(self._selector)
         self._worker = None
         if not worker.asked or status:
@@ -275,14 +278,19 @@ class Supervisor:
             return
         why = worker.how_it_ended(blamed)
         log.error("%s", why)
-        for model in blamed:
-            if self._harmful.ended(model, now):
+        for culprit in blamed:
+            if self._harmful.ended(culprit, now):
+                model, share = culprit
                 reason = (
-                    f"its runs ended the service {REPEATS} times within {REPEATS_S / 60:g} minutes, the last time so: "
-                    f"{worker.how_it_ended()}"
+                    f"its {'requests' if share else 'runs'} ended the service {REPEATS} times within "
+                    f"{REPEATS_S / 60:g} minutes, the last time so: {worker.how_it_ended()}"
                 )
-                log.error("model %r version %s is quarantined: %s", model.name, model.version, reason)
-                self._quarantine.append((*model, reason))
+                if share:
+                    log.error("share %s is suspended for model %r: %s", share, model.name, reason)
+                    self._suspended.append((share, model.name, reason))
+                else:
+                    log.error("model %r version %s is quarantined: %s", model.name, model.version, reason)
+                    self._quarantine.append((*model, reason))
         if status == RECYCLE and ready_s is not None:
             wait_s: float | None = 0.0
         else:
@@ -333,6 +341,7 @@ class Supervisor:
                 *(self._command, self._listeners, self._logs, self._record.log_file, hold_s, now),
                 may_give_up=first_by_hand,
                 quarantine=self._quarantine,
+                suspended=self._suspended,
             )
         except OSError as error:
             why = f"a worker could not be started: {error.strerror}"

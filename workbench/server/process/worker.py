@@ -14,9 +14,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 
-from workbench.core.run_marks import ModelKey, marked_runs, open_marks
+from workbench.core.run_marks import Culprit, ModelKey, marked_runs, open_marks
 from workbench.rendezvous.process_identity import process_key
-from workbench.server.process.harmful_models import model_to_blame
+from workbench.server.process.harmful_models import culprit_of
 from workbench.server.process.startup import RECYCLE
 from workbench.server.process.worker_channel import WorkerReport, WorkerSetup, decode_report
 from workbench.telemetry.logs import Logs
@@ -51,8 +51,9 @@ class Worker:
         *,
         may_give_up: bool = False,
         quarantine: Sequence[Sequence[str]] = (),
+        suspended: Sequence[Sequence[str]] = (),
     ) -> None:
-        """`listeners`: of HTTP and of gRPC. `quarantine`: see WorkerSetup."""
+        """`listeners`: of HTTP and of gRPC. `quarantine` and `suspended`: see WorkerSetup."""
         self._logs = logs
         self._mark = f"{os.urandom(8).hex()} "
         self._link, theirs = socket.socketpair()
@@ -65,6 +66,7 @@ class Worker:
             place = WorkerSetup(
                 *(os.getpid(), link, http, log_file, hold_s, may_give_up, grpc, self._mark, self._marks),
                 [list(each) for each in quarantine],
+                [list(each) for each in suspended],
             )
             passed = [link, http, grpc] + ([self._marks] if self._marks is not None else [])
             self.process = subprocess.Popen(
@@ -134,25 +136,29 @@ class Worker:
         assert self.process.stderr is not None
         self.process.stderr.close()
 
-    def blamed(self) -> list[ModelKey]:
-        """The models whose runs ended this process, once it has ended: those that it named itself, or the one in whose
-        run it crashed. Empty where that is not known."""
+    def blamed(self) -> list[Culprit]:
+        """Whose runs ended this process, once it has ended: those that it named itself, or the one in which it
+        crashed. Empty where that is not known."""
         status = self.process.returncode
         if status == RECYCLE:
-            return [ModelKey(*each) for each in self.report.stuck]
+            callers = [*self.report.stuck_callers, *[""] * len(self.report.stuck)]  # a worker of before names none
+            return [Culprit(ModelKey(*each), caller) for each, caller in zip(self.report.stuck, callers, strict=False)]
         if self._marks is None or -status not in _CRASHES:
             return []
-        model = model_to_blame(marked_runs(self._marks), self._crashed_thread)
-        return [] if model is None else [model]
+        culprit = culprit_of(marked_runs(self._marks), self._crashed_thread)
+        return [] if culprit is None else [culprit]
 
     def _forget_marks(self) -> None:
         if self._marks is not None:
             os.close(self._marks)
             self._marks = None
 
-    def how_it_ended(self, models: Sequence[ModelKey] = ()) -> str:
-        """In one line; `models` are those that are to blame."""
-        during = " and of ".join(f"model {each.name!r} version {each.version}" for each in models)
+    def how_it_ended(self, blamed: Sequence[Culprit] = ()) -> str:
+        """In one line; `blamed` is what is to blame."""
+        during = " and of ".join(
+            f"model {model.name!r} version {model.version}{f' for share {caller}' if caller else ''}"
+            for model, caller in blamed
+        )
         during = f" in a run of {during}" if during else ""
         status = self.process.returncode
         if self.kill_reason:

@@ -42,6 +42,8 @@ class WorkerReport:
     """How often it has replaced the token in its file."""
     stuck: list[list[str]] = field(default_factory=list)
     """Name, version and digest of the models with a run that did not end, for which it is about to end itself."""
+    stuck_callers: list[str] = field(default_factory=list)
+    """Of each of them the share all of whose these runs are; empty: the owner's, or several callers'."""
 
     def encode(self) -> bytes:
         return json.dumps(asdict(self)).encode() + b"\n"
@@ -78,6 +80,8 @@ class WorkerSetup:
     """File descriptor of core.run_marks; None: nobody reads them."""
     quarantine: list[list[str]] = field(default_factory=list)
     """Name, version, digest and reason of the models that it may not serve before somebody loads them anew."""
+    suspended: list[list[str]] = field(default_factory=list)
+    """Share, model and reason of those whose requests for that model it may not take any more."""
 
     def encode(self) -> str:
         return json.dumps(asdict(self))
