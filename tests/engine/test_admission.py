@@ -8,7 +8,7 @@ import pytest
 
 from workbench.core.messages import InferRequest
 from workbench.core.model import FREE, Signature, TensorSpec
-from workbench.engine.admission import Admission
+from workbench.engine.admission import Admission, CallersApart
 from workbench.errors import InvalidInput, TooLarge
 
 SIGNATURE = Signature(
@@ -36,6 +36,20 @@ def test_requests_of_other_lengths_are_of_another_group() -> None:
     admission = Admission(SIGNATURE, 8)
     assert admission.admit(good(2, 3)).key == admission.admit(good(5, 3)).key
     assert admission.admit(good(2, 3)).key != admission.admit(good(2, 4)).key
+
+
+def test_where_callers_are_kept_apart_a_share_has_batches_of_its_own_until_a_time() -> None:
+    now = [0.0]
+    admission = CallersApart(SIGNATURE, 8, aborts_on_empty=False, until=60.0, clock=lambda: now[0])
+
+    def key(caller: str) -> object:
+        return admission.admit(request(IDS, SCALE, caller=caller)).key
+
+    assert key("") == Admission(SIGNATURE, 8).admit(good()).key
+    assert len({key(""), key("s1"), key("s2")}) == 3
+    assert key("s1") == key("s1")
+    now[0] = 60.0
+    assert key("") == key("s1") == key("s2")
 
 
 def test_an_unbatched_model_takes_any_rows_as_one() -> None:

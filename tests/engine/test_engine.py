@@ -20,6 +20,7 @@ from workbench.core.cores import usable_cores
 from workbench.core.messages import InferRequest, InferResponse, ReleaseReason
 from workbench.core.model import FREE, ModelState, Signature, TensorSpec
 from workbench.core.ports import Outcome
+from workbench.core.run_marks import ModelKey, RunMarks
 from workbench.core.tensor import Array
 from workbench.engine import Engine
 from workbench.engine.deployment import CHECKED_BATCHES, LONE_TURNS
@@ -231,6 +232,18 @@ async def test_requests_of_one_turn_of_the_loop_share_a_batch(start: Start) -> N
     session.batches.clear()
     await asyncio.gather(*(ask(engine, value) for value in range(5)))
     assert session.batches == [5]
+
+
+async def test_where_a_run_of_several_callers_crashed_a_share_has_runs_of_its_own(start: Start) -> None:
+    (loaded_before,) = (await loaded(start, FakeSession())).statuses()
+    session = FakeSession()
+    apart = {ModelKey("m", "1", loaded_before.digest): 3600.0}
+    engine = await loaded(start, session, marks=RunMarks(None, apart))
+    session.batches.clear()
+    await asyncio.gather(
+        *(ask(engine, value, caller=caller) for value, caller in enumerate(("", "s1", "", "s1", "s2")))
+    )
+    assert sorted(session.batches) == [1, 2, 2]
 
 
 async def test_short_runs_go_on_the_event_loop_and_batch_there(start: Start) -> None:

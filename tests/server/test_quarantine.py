@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import threading
@@ -125,6 +126,42 @@ def test_a_share_whose_requests_crash_a_model_twice_is_kept_from_it_and_the_owne
         assert answered("bad", tokens["team-a"], ZEROS)[0] == 200
         assert table_of(json.loads(serve.call("GET", "/control/shares")[1]))[0].suspended == {}
         assert serve.stop() == 0
+
+
+@pytest.mark.long
+def test_a_share_that_crashes_a_batch_of_several_callers_closes_the_model_to_nobody_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hostile_runtime(tmp_path, monkeypatch.setenv)
+    with started(tmp_path) as serve:
+        bad = models.add_constant()
+        bad.graph.name = "abort in row 13"
+        path, delay = models.save(bad, tmp_path / "bad.onnx"), {"max_queue_delay_s": 0.5}
+        assert serve.call("POST", "/control/models/bad/load", {"path": str(path), "config": delay})[0] == 200
+        made = json.loads(
+            serve.call("POST", "/control/shares", {"models": ["bad"], "label": "team-a", "show_token": True})[1]
+        )
+        for ends, whose in enumerate(("", f" for share {made['id']}", f" for share {made['id']}")):
+            asking = [
+                threading.Thread(target=crashing, args=(serve, values, headers))
+                for values, headers in ((ZEROS, {}), (HARMFUL, {"Authorization": f"Bearer {made['token']}"}))
+            ]
+            for each in asking:
+                each.start()
+            serve.until(f"in a run of model 'bad' version 1{whose}: Fatal")
+            if ends == 2:
+                serve.until(f"share {made['id']} is suspended for model 'bad'")
+            serve.ready()
+            for each in asking:
+                each.join()
+        assert state(serve, "bad")[0] == "Ready" and infer(serve, "bad", ZEROS)[0] == 200
+        assert serve.stop() == 0
+
+
+def crashing(serve: Serve, values: list[int], headers: dict[str, str]) -> None:
+    """Ask, and do not mind that the service ends meanwhile."""
+    with contextlib.suppress(http.client.HTTPException, OSError):
+        infer(serve, "bad", values, **headers)
 
 
 @pytest.mark.long

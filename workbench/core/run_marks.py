@@ -12,6 +12,8 @@ import os
 import struct
 import tempfile
 import threading
+import time
+from collections.abc import Mapping
 from typing import NamedTuple
 
 _PLACES = 256
@@ -76,8 +78,11 @@ def marked_runs(descriptor: int) -> list[MarkedRun]:
 class RunMarks:
     """The marks as the process that runs models has them. Models beyond the room that there is go unmarked."""
 
-    def __init__(self, descriptor: int | None = None) -> None:
-        """`descriptor` of `open_marks`, which this takes over; None: nobody reads the marks."""
+    def __init__(self, descriptor: int | None = None, apart: Mapping[ModelKey, float] | None = None) -> None:
+        """`descriptor` of `open_marks`, which this takes over; None: nobody reads the marks. `apart` are models whose
+        callers are to have runs of their own for so many seconds from now on, so that a mark tells whose it is."""
+        now = time.monotonic()
+        self._apart_until = {model: now + left_s for model, left_s in (apart or {}).items()}
         self._free: list[int] = []
         self._lock = threading.Lock()
         self._memory: mmap.mmap | None = None
@@ -85,6 +90,10 @@ class RunMarks:
             self._memory = mmap.mmap(descriptor, _PLACES * _PLACE_BYTES)
             os.close(descriptor)
             self._free = list(range(_PLACES))[::-1]
+
+    def apart_s(self, model: ModelKey) -> float:
+        """For how many seconds the callers of this model are to have runs of their own; 0: they need not."""
+        return max(0.0, self._apart_until.get(model, 0.0) - time.monotonic())
 
     def take(self, model: ModelKey) -> RunMark:
         """A place for the runs of this model, until `give_back`."""

@@ -6,7 +6,7 @@ words that Triton has for the same, since public clients and tests look for them
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -17,7 +17,8 @@ from workbench.engine.empty_requests import NO_ROWS, NO_RUN, empty_answer, have_
 from workbench.errors import InvalidInput, TooLarge
 
 ShapeKey: TypeAlias = tuple[tuple[int, ...], ...]
-"""Requests with equal keys may share a batch: each input's shape without its batch axis."""
+"""Requests with equal keys may share a batch: each input's shape without its batch axis. A share's name, in
+bytes, comes before them where callers are kept apart."""
 
 ALONE: ShapeKey = ()
 
@@ -137,6 +138,30 @@ class Admission:
         if unknown:
             found.append(f"unexpected inference input {_listed(unknown)} {model}; the inputs are {_listed(wanted)}")
         return " ".join(found)
+
+
+class CallersApart(Admission):
+    """The same, until a time: requests of each share get batches of their own, so that it is known whose a run is."""
+
+    def __init__(
+        self,
+        signature: Signature,
+        max_batch_size: int,
+        *,
+        aborts_on_empty: bool,
+        until: float,
+        clock: Callable[[], float],
+    ) -> None:
+        """`until` is on `clock`."""
+        Admission.__init__(self, signature, max_batch_size, aborts_on_empty=aborts_on_empty)
+        self._until = until
+        self._clock = clock
+
+    def admit(self, request: InferRequest) -> Admitted:
+        admitted = Admission.admit(self, request)
+        if not request.caller or admitted.key is NO_RUN or self._clock() >= self._until:
+            return admitted
+        return Admitted(admitted.rows, (tuple(request.caller.encode()), *admitted.key), admitted.outputs)
 
 
 def _fixed(spec: TensorSpec) -> tuple[tuple[int, int], ...]:

@@ -21,7 +21,7 @@ from workbench.core.model import ModelState, ModelStatus, Signature, shown_label
 from workbench.core.ports import Observer, Outcome, Placed, Session, SharedAnswers, Trimmable
 from workbench.core.run_marks import ModelKey, RunMark, RunMarks
 from workbench.core.threads import in_thread
-from workbench.engine.admission import Admission
+from workbench.engine.admission import Admission, CallersApart
 from workbench.engine.arbiter import Arbiters, SchedulerHandle
 from workbench.engine.batch_policy import AlonePolicy, BatchPolicy, policy_for
 from workbench.engine.batcher import Batcher, QueuePolicy
@@ -413,7 +413,7 @@ class Deployment:
                 self._wake_soon,
             )
         self._apply()
-        self._mark = self._marks.take(ModelKey(self.name, self.version, self.source.digest))
+        self._mark = self._marks.take(self.key)
         deliver = self._deliver_from_runner
         self._executor = Executor(self.name, self._sessions, self._batcher, deliver, self._clock, self._mark)
         if self._found.evidence in (BatchEvidence.SAMPLED, BatchEvidence.DECLARED) and self.config.batching != "always":
@@ -454,6 +454,11 @@ class Deployment:
     def max_batch_size(self) -> int:
         """The most rows of one batch, and of one request; 0: served unbatched."""
         return self.config.max_batch_size if self._found.batched else 0
+
+    @property
+    def key(self) -> ModelKey:
+        """As marks of its runs name it."""
+        return ModelKey(self.name, self.version, self.source.digest)
 
     @property
     def takes_more_runners(self) -> bool:
@@ -607,6 +612,14 @@ class Deployment:
         rows = config.max_batch_size if batched else 0
         self._breakers.configure(_breaker_policy(config))
         self._admission = Admission(self.signature, rows, aborts_on_empty=self._aborts_on_empty)
+        if apart_s := self._marks.apart_s(self.key):
+            self._admission = CallersApart(
+                self.signature,
+                rows,
+                aborts_on_empty=self._aborts_on_empty,
+                until=self._clock() + apart_s,
+                clock=self._clock,
+            )
         whole = self._sessions[0].signature  # a state is none of the callers' inputs
         self._may_inline = (
             batched

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from workbench.config import ServerConfig
-from workbench.core.run_marks import RunMarks
+from workbench.core.run_marks import ModelKey, RunMarks
 from workbench.engine import Engine
 from workbench.errors import StorageError, WorkbenchError
 from workbench.rendezvous.atomic_files import last_lines
@@ -169,7 +169,7 @@ async def _serve(
         trial=persistence.trial,
         limits=config.limits,
         why_no_code=why_no_functions(config),
-        marks=RunMarks(link.place.marks if link is not None else None),
+        marks=_marks(link),
         shared_answers=shared_answers,
     )
     metrics.watch(engine.statuses, engine.loop_time, lambda: store.space.use)
@@ -257,6 +257,13 @@ async def _serve(
                 log.error(error.message)
         log.info("stopped")
         return status
+
+
+def _marks(link: SupervisorChannel | None) -> RunMarks:
+    if link is None:
+        return RunMarks()
+    apart = {ModelKey(*model): left_s for *model, left_s in link.place.apart}
+    return RunMarks(link.place.marks, apart)
 
 
 class _StopRequest:

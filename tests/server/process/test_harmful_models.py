@@ -39,3 +39,11 @@ def test_what_a_share_did_does_not_count_against_the_model_nor_against_another_s
     culprits = Culprit(A, "s1"), Culprit(A, "s2"), Culprit(A), Culprit(B, "s1")
     assert [harmful.ended(each, 0) for each in culprits] == [False] * 4
     assert [harmful.ended(each, 1) for each in culprits] == [True] * 4
+
+
+def test_the_callers_of_a_model_whose_run_ended_a_worker_have_runs_of_their_own_for_an_hour() -> None:
+    harmful = HarmfulModels()
+    harmful.ended(Culprit(A), 10)
+    harmful.ended(Culprit(B, "s1"), 20)  # whose it was is known already
+    assert harmful.suspects(20) == [(A, REPEATS_S - 10)]
+    assert harmful.suspects(10 + REPEATS_S) == []

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from workbench.core.run_marks import Culprit, MarkedRun
+from workbench.core.run_marks import Culprit, MarkedRun, ModelKey
 
 REPEATS = 2
 """With so many ends of a worker within REPEATS_S a model is quarantined, or a share suspended for it."""
@@ -33,10 +33,19 @@ class HarmfulModels:
 
     def ended(self, culprit: Culprit, now: float) -> bool:
         """Such a run has ended a worker. True where that repeats, and then counting begins anew."""
-        recent = [then for then in self._ends.get(culprit, []) if now - then < REPEATS_S]
+        recent = self._recent(culprit, now)
         self._ends = {key: ends for key, ends in self._ends.items() if now - ends[-1] < REPEATS_S}
         self._ends[culprit] = [*recent, now]
         if len(recent) + 1 < REPEATS:
             return False
         del self._ends[culprit]
         return True
+
+    def suspects(self, now: float) -> list[tuple[ModelKey, float]]:
+        """The models with a run that ended a worker and was not all of one share's, and for how many seconds their
+        callers are to have runs of their own: the next such end then tells whose it was."""
+        ends = {each.model: self._recent(each, now) for each in self._ends if not each.caller}
+        return [(model, then[-1] + REPEATS_S - now) for model, then in ends.items() if then]
+
+    def _recent(self, culprit: Culprit, now: float) -> list[float]:
+        return [then for then in self._ends.get(culprit, []) if now - then < REPEATS_S]

@@ -342,6 +342,7 @@ class Supervisor:
                 may_give_up=first_by_hand,
                 quarantine=self._quarantine,
                 suspended=self._suspended,
+                apart=[[*model, left_s] for model, left_s in self._harmful.suspects(now)],
             )
         except OSError as error:
             why = f"a worker could not be started: {error.strerror}"

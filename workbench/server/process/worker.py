@@ -52,8 +52,9 @@ class Worker:
         may_give_up: bool = False,
         quarantine: Sequence[Sequence[str]] = (),
         suspended: Sequence[Sequence[str]] = (),
+        apart: Sequence[Sequence[str | float]] = (),
     ) -> None:
-        """`listeners`: of HTTP and of gRPC. `quarantine` and `suspended`: see WorkerSetup."""
+        """`listeners`: of HTTP and of gRPC. `quarantine`, `suspended` and `apart`: see WorkerSetup."""
         self._logs = logs
         self._mark = f"{os.urandom(8).hex()} "
         self._link, theirs = socket.socketpair()
@@ -67,6 +68,7 @@ class Worker:
                 *(os.getpid(), link, http, log_file, hold_s, may_give_up, grpc, self._mark, self._marks),
                 [list(each) for each in quarantine],
                 [list(each) for each in suspended],
+                [list(each) for each in apart],
             )
             passed = [link, http, grpc] + ([self._marks] if self._marks is not None else [])
             self.process = subprocess.Popen(

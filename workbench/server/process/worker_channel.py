@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
-from typing import TypeVar
+from typing import Any, TypeVar
 
 REPORT_EVERY_S = 0.25
 
@@ -82,6 +82,8 @@ class WorkerSetup:
     """Name, version, digest and reason of the models that it may not serve before somebody loads them anew."""
     suspended: list[list[str]] = field(default_factory=list)
     """Share, model and reason of those whose requests for that model it may not take any more."""
+    apart: list[list[Any]] = field(default_factory=list)
+    """Name, version and digest of models whose callers may not share a run, and for how many seconds."""
 
     def encode(self) -> str:
         return json.dumps(asdict(self))
