@@ -7,8 +7,11 @@ import gzip
 import io
 import itertools
 import json
+import time
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import AsyncMock
 
 import aiohttp
 import numpy as np
@@ -21,7 +24,8 @@ from tests.jupyter.conftest import BODY, INFER, Ask, Shared, eventually
 from workbench.api import connect
 from workbench.client.share_results import Share
 from workbench.client.shared_service import SharedService
-from workbench.errors import InvalidInput
+from workbench.errors import InvalidInput, NotFound
+from workbench.jupyter.endpoint import EndpointLimits, SharedEndpoint
 from workbench.jupyter.endpoint_routes import ENDPOINT, ROUTES
 from workbench.live.watch import Watch
 
@@ -272,12 +276,30 @@ async def test_it_is_closed_while_nothing_is_shared(shared: Shared) -> None:
     await eventually(closed)
     status, _, said = await shared.call("POST", INFER, body=BODY)
     assert status == 404 and "nothing is shared" in said["error"]
-    again = await shared.share(label="again")
+    again = await shared.share(label="again")  # whoever opens its link at once is let in
+    assert (await shared.call("GET", "/share/claim", None))[0] == 200
+    assert (await shared.call("POST", INFER, again["token"], BODY))[0] == 200
 
-    async def opened() -> bool:
-        return (await shared.call("POST", INFER, again["token"], BODY))[0] == 200
 
-    await eventually(opened)
+async def test_strangers_do_not_have_the_service_asked_for_each_of_their_requests(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("workbench.jupyter.endpoint.ASK_EVERY_S", 0.02)
+    looks: list[str] = []
+
+    class Service:
+        async def shares(self) -> list[Any]:
+            looks.append("begun")
+            await asyncio.sleep(0)
+            return []
+
+    watch = SimpleNamespace(ready=object(), client=AsyncMock(return_value=Service()))
+    endpoint = SharedEndpoint(watch, EndpointLimits(1, 1), True)  # type: ignore[arg-type]
+    first = await asyncio.gather(*(endpoint.service() for _ in range(100)), return_exceptions=True)
+    began = time.monotonic()
+    more = await asyncio.gather(*(endpoint.service() for _ in range(100)), return_exceptions=True)
+    assert {type(each) for each in (*first, *more)} == {NotFound}
+    assert len(looks) == 2 and time.monotonic() - began >= 0.01
 
 
 async def test_without_a_service_it_says_so_and_when_to_come_back(

@@ -18,8 +18,9 @@ from workbench.share.share_token import digest_of
 OPEN_S: Final = 2.0
 """Seconds for which it is known that a share exists. A token is judged by the service at each request all the same."""
 
-CLOSED_S: Final = 0.25
-"""Seconds for which it is known that there is none, so that strangers cannot keep the service busy by asking."""
+ASK_EVERY_S: Final = 0.1
+"""Seconds between two looks whether there is one by now, so that strangers cannot keep the service busy. Who comes
+meanwhile waits for the next look: the share may have been made since the last."""
 
 STRANGERS: Final = 8
 """Requests under way without a token, or with one that the service has not taken yet."""
@@ -57,8 +58,11 @@ class SharedEndpoint:
         self._enabled = enabled
         self._clock = clock
         self._open = False
-        self._until = 0.0
-        self._asking: asyncio.Task[bool] | None = None
+        self._until = float("-inf")
+        """Until when it is known to be open."""
+        self._asked_at = float("-inf")
+        """When the last look began that found out whether it is."""
+        self._asking: asyncio.Task[None] | None = None
         self._forwarder: Forwarder | None = None
         self._taken: set[bytes] = set()
         """Digests of tokens that the service has taken."""
@@ -75,12 +79,7 @@ class SharedEndpoint:
         record = self._watch.ready
         if record is None:
             raise Unavailable("the service is not ready; try again later, or ask whoever shared the model")
-        if self._clock() >= self._until:
-            if self._asking is None:
-                self._asking = asyncio.create_task(self._ask())
-                self._asking.add_done_callback(self._asked)
-            self._open = await asyncio.shield(self._asking)
-        if not self._open:
+        if not await self._is_open():
             raise NotFound("nothing is shared here; ask whoever sent the link whether the share still holds")
         return await self._forwarder_of(record)
 
@@ -153,14 +152,28 @@ class SharedEndpoint:
         if self._forwarder is not None:
             await self._forwarder.close()
 
-    async def _ask(self) -> bool:
-        client = await self._watch.client()
-        shares = await answered(client.shares())
-        found = any(each.state in ("holds", "unclaimed") for each in shares)
-        self._until = self._clock() + (OPEN_S if found else CLOSED_S)
-        return found
+    async def _is_open(self) -> bool:
+        """Whether there is a share: known from before where there is one, else by a look that begins from now on."""
+        came_at = self._clock()
+        while came_at >= self._until and self._asked_at < came_at:
+            if self._asking is None:
+                self._asking = asyncio.create_task(self._ask())
+                self._asking.add_done_callback(self._asked)
+            await asyncio.shield(self._asking)
+        return self._open
 
-    def _asked(self, task: asyncio.Task[bool]) -> None:
+    async def _ask(self) -> None:
+        if (wait_s := self._asked_at + ASK_EVERY_S - self._clock()) > 0:
+            await asyncio.sleep(wait_s)
+        client = await self._watch.client()
+        began = self._clock()
+        shares = await answered(client.shares())
+        self._open = any(each.state in ("holds", "unclaimed") for each in shares)
+        self._asked_at = began
+        if self._open:
+            self._until = self._clock() + OPEN_S
+
+    def _asked(self, task: asyncio.Task[None]) -> None:
         self._asking = None
         if not task.cancelled():
             task.exception()  # those who wait have it
