@@ -78,8 +78,9 @@ def is_text(column: Any, name: str = "") -> bool:
             "columns of one kind; give a DataFrame, and make such a column text before you train, as with "
             "df[column].astype(str)"
         )
+    where = f"column {name!r} holds" if name else "the rows hold"
     raise Unsupported(
-        f"column {name!r} holds {found} values, which no tensor can hold; make them numbers before you train, as with "
+        f"{where} {found} values, which no tensor can hold; make them numbers before you train, as with "
         "df[column].astype('int64')"
     )
 

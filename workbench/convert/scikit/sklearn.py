@@ -23,16 +23,18 @@ from workbench.convert.given_rows import thinned
 from workbench.convert.scikit.frame_columns import input_columns, unread_columns
 from workbench.convert.scikit.own_answers import own_answers
 from workbench.convert.scikit.precision import computes_in_double, has_trees
+from workbench.convert.scikit.refused_rows import check_rows, refused_rows
 from workbench.convert.scikit.row_variants import RowVariants
 from workbench.convert.scikit.rows_at_splits import rows_at_splits
 from workbench.convert.scikit.sample_rows import MadeUp, made_up_rows, nothing_like_it
-from workbench.convert.scikit.sklearn_export import ends_in_net, export
+from workbench.convert.scikit.sklearn_export import ends_in_net, export, parts_and_members
 from workbench.convert.scikit.tied_neighbours import decided
+from workbench.convert.scikit.without_form import check_askable, why_none
 from workbench.core.class_names import METADATA_KEY as CLASSES_KEY
 from workbench.core.class_names import encode_classes
 from workbench.core.model import FREE
 from workbench.core.table_columns import METADATA_KEY, encode_columns
-from workbench.errors import InvalidInput, Unsupported
+from workbench.errors import InvalidInput, ModelError, Unsupported
 
 _BATCHES = (1, 2, 7)
 """Sizes of batches on which the two are compared beside the largest."""
@@ -54,14 +56,24 @@ def convert(source: object, sample: object | None) -> Converted:
         raise InvalidInput(f"{kind} is not fitted yet; call fit() first") from None
     except TypeError:
         raise InvalidInput(f"{kind} is no estimator: it has no fit()") from None
+    check_askable(estimator, kind)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of skl2onnx's own use of scikit-learn, nothing a user could mend
-        made_up = made_up_rows(estimator, kind) if sample is None else MadeUp(thinned(sample), "")
-        if sample is not None and np.ndim(made_up.rows) == 1:
-            _check_vector(estimator, kind, made_up.rows)
+        made_up = _made_up(estimator, kind) if sample is None else MadeUp(thinned(sample), "")
+        if sample is not None:
+            check_rows(estimator, kind, made_up.rows)
         if sample is None and ends_in_net(estimator) and isinstance(made_up.rows, np.ndarray):
             made_up = replace(made_up, rows=made_up.rows.astype(np.float32))  # torch takes no other
         return _converted(estimator, kind, made_up, sample is None, double=computes_in_double(estimator))
+
+
+def _made_up(estimator: Any, kind: str) -> MadeUp:
+    try:
+        return made_up_rows(estimator, kind)
+    except ModelError as error:  # which asks for a sample, in vain where there is no form whatever the rows
+        if why := why_none(kind, parts_and_members(estimator)):
+            raise Unsupported(f"{kind} has no ONNX form: {why}") from error
+        raise
 
 
 def _converted(estimator: Any, kind: str, made_up: MadeUp, unasked: bool, *, double: bool) -> Converted:
@@ -77,10 +89,9 @@ def _converted(estimator: Any, kind: str, made_up: MadeUp, unasked: bool, *, dou
         try:
             expected, labels = own_answers(estimator, outputs, rows)
         except Exception as error:  # the estimator's own, of any class
-            reason = words(error)
             if unasked:
-                raise nothing_like_it(kind, f"the estimator itself refuses what was ({reason})") from error
-            raise InvalidInput(f"{kind} itself refuses the rows of the sample: {reason}") from error
+                raise nothing_like_it(kind, f"the estimator itself refuses what was ({words(error)})") from error
+            raise refused_rows(estimator, kind, rows, error) from error
         checks = [Check(rows, len(rows), expected)]
         for some, what in _variants(estimator, proto, rows):
             with contextlib.suppress(Exception):  # rows that the estimator itself refuses are no check
@@ -112,16 +123,6 @@ def _converted(estimator: Any, kind: str, made_up: MadeUp, unasked: bool, *, dou
         way="in double precision" if wide else "",
         retry=(lambda: _converted(estimator, kind, made_up, unasked, double=True)) if numbers else None,
     )
-
-
-def _check_vector(estimator: Any, kind: str, rows: Any) -> None:
-    """InvalidInput, with the estimator's own words, where it takes a table: a vector is for those that take text."""
-    method = estimator.predict if hasattr(estimator, "predict") else getattr(estimator, "transform", None)
-    try:
-        if method is not None:
-            method(rows)
-    except Exception as error:  # the estimator's own, of any class
-        raise InvalidInput(f"{kind} itself refuses the rows of the sample: {words(error)}") from error
 
 
 def _variants(estimator: Any, proto: ModelProto, rows: Any) -> Iterator[tuple[Any, str]]:

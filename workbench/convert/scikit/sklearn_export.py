@@ -18,6 +18,7 @@ from workbench.convert.scikit.graph_parts import OPSETS
 from workbench.convert.scikit.hoisted_columns import hoisted, inside, members
 from workbench.convert.scikit.sklearn_own.registration import own_converters
 from workbench.convert.scikit.step_graph import StepGraph
+from workbench.convert.scikit.without_form import why_none
 from workbench.errors import Unsupported
 
 OWN = (*ENCODERS, *FILLERS)
@@ -37,6 +38,9 @@ _STORED_ROWS = ("_fit_X", "X_", "X_fit_", "components_")
 
 _DENSE_BYTES = 256 * 2**20
 """The most that such rows may take as float32, with all their zeros, as ONNX stores them."""
+
+_LOOKS = re.compile(r"\(\?<?[=!]|\(\?P=|\\[1-9]")
+"""What Python's patterns have and ONNX Runtime's do not."""
 
 _UNKNOWN = re.compile(r"Unable to find a(?: shape calculator|n? ?converter)[^<]*<class '(?:[^']*\.)?(\w+)'>")
 """The beginning of skl2onnx's error for a class that it cannot convert."""
@@ -132,6 +136,8 @@ def _by_skl2onnx(
         except Exception as error:  # skl2onnx raises whatever its converters do
             failure = failure or error
     reason = textwrap.shorten(str(failure), 300, placeholder=" …")
+    if why := why_none(kind, parts_and_members(estimator), str(failure)):
+        raise Unsupported(f"{kind} has no ONNX form: {why}") from failure
     if unknown := _UNKNOWN.match(reason):
         raise Unsupported(f"{kind} has no ONNX form: skl2onnx knows no conversion of {unknown[1]}") from failure
     raise Unsupported(f"{kind} has no ONNX form: skl2onnx failed on it ({reason})") from failure
@@ -142,7 +148,7 @@ def _convert(estimator: Any, types: list[tuple[str, Any]], target: dict[str, int
 
     name = type(estimator).__name__
     exact: dict[Any, Any] = {
-        id(part): {"tokenexp": _WORDS} for part in _parts_and_members(estimator) if _splits_by_words(part)
+        id(part): {"tokenexp": _WORDS} for part in parts_and_members(estimator) if _splits_by_words(part)
     }
     try:
         options = {**exact, id(estimator): {"zipmap": False} | exact.get(id(estimator), {})}
@@ -169,12 +175,12 @@ def _parts(estimator: Any) -> Iterator[Any]:
             yield from _parts(each)
 
 
-def _parts_and_members(estimator: Any) -> Iterator[Any]:
+def parts_and_members(estimator: Any) -> Iterator[Any]:
     """The steps, and those inside each estimator that a step is made of, as a vote is of its voters."""
     for part in _parts(inside(estimator)):
         yield part
         for member in members(inside(part)):
-            yield from _parts_and_members(member)
+            yield from parts_and_members(member)
 
 
 def _convertible(estimator: Any) -> Any:
@@ -228,8 +234,15 @@ def _with_dense_rows(estimator: Any) -> Any:
 
 
 def _check_analyzers(estimator: Any, kind: str) -> None:
-    """Unsupported for a vectoriser that counts letters inside of words, which ONNX cannot tell from those across."""
-    for part in _parts_and_members(estimator):
+    """Unsupported for a vectoriser that counts letters inside of words, which ONNX cannot tell from those across, or
+    whose pattern ONNX Runtime's library does not read."""
+    for part in parts_and_members(estimator):
+        pattern = getattr(part, "token_pattern", None)
+        if isinstance(pattern, str) and (found := _LOOKS.search(pattern)):
+            raise Unsupported(
+                f"{kind} has no ONNX form: the token_pattern of its {type(part).__name__} has {found[0]!r}, and ONNX "
+                "Runtime's patterns neither look around nor back; fit it with one that needs no such thing"
+            )
         analyzer = getattr(part, "analyzer", "word")
         if analyzer == "char_wb" or callable(analyzer):
             own = "a function of yours" if callable(analyzer) else repr(analyzer)

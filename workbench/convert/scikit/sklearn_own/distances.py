@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from workbench.convert.scikit.sklearn_own.graph_values import Graph, Value
+from workbench.convert.scikit.without_form import shown
 from workbench.core.tensor import Array
 from workbench.errors import Unsupported
 
@@ -49,7 +50,7 @@ def minkowski_power(metric: object, p: float) -> float:
     if metric == "minkowski":
         return float(p)
     if not isinstance(metric, str) or metric not in known:
-        raise Unsupported(f"its metric {metric!r} has no ONNX form; euclidean, manhattan, chebyshev and minkowski have")
+        raise Unsupported(f"its metric is {shown(metric)}; euclidean, manhattan, chebyshev and minkowski have a form")
     return known[metric]
 
 
@@ -73,7 +74,7 @@ def kernel(rows: Value, stored: Array, name: object, settings: dict[str, Any]) -
         length = (rows * rows).reduce("Sum").apply("Sqrt")
         unit: Array = stored / np.maximum(np.linalg.norm(stored, axis=1, keepdims=True), 1e-300)
         return (rows / rows.graph.where(length.equals(0.0), 1.0, length)) @ unit.T
-    raise Unsupported(f"its kernel {name!r} has no ONNX form; linear, poly, rbf, sigmoid, laplacian and cosine have")
+    raise Unsupported(f"its kernel is {shown(name)}; linear, poly, rbf, sigmoid, laplacian and cosine have a form")
 
 
 def nearest(distances: Value, count: int) -> tuple[Value, Value]:

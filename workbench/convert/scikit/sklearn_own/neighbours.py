@@ -16,6 +16,7 @@ from workbench.convert.scikit.sklearn_own.distances import (
 )
 from workbench.convert.scikit.sklearn_own.graph_values import Graph, Value
 from workbench.convert.scikit.sklearn_own.responses import of_each_output
+from workbench.convert.scikit.without_form import shown
 from workbench.core.tensor import Array
 from workbench.errors import Unsupported
 
@@ -79,7 +80,7 @@ def radius_transformer(graph: Graph, model: Any) -> Sequence[Value]:
 
 def isomap(graph: Graph, model: Any) -> Sequence[Value]:
     if model.n_neighbors is None:
-        raise Unsupported("radius in place of n_neighbors has no ONNX form here")
+        raise Unsupported("it was fitted with a radius; fit it with n_neighbors")
     power = minkowski_power(model.metric, model.p)
     near, places = nearest(exact_distances(graph.rows, model.nbrs_._fit_X, power), model.n_neighbors)
     ways = graph.value(np.asarray(model.dist_matrix_, float)).take(places, axis=0)  # [N, neighbours, stored rows]
@@ -140,7 +141,7 @@ def nearest_classifier(graph: Graph, model: Any) -> Sequence[Value]:
     distances = exact_distances(graph.rows, model._fit_X, minkowski_power(model.metric, model.p))
     _, places = nearest(distances, model.n_neighbors)
     if model.weights not in (None, "uniform"):
-        raise Unsupported(f"weights={model.weights!r} of several outputs has no ONNX form here; 'uniform' has")
+        raise Unsupported(f"weights={shown(model.weights)} of several outputs has no ONNX form here; 'uniform' has")
     labels, shares = [], []
     for kinds, targets in zip(model.classes_, np.asarray(model._y).T, strict=True):
         votes = graph.value(np.eye(len(kinds))[targets]).take(places, axis=0)
