@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from unittest.mock import AsyncMock
 
 import pytest
 import pytest_asyncio
@@ -12,8 +13,9 @@ from yarl import URL
 
 from tests.jupyter.conftest import BODY, INFER, Shared, eventually
 from workbench.client.shared_service import SharedService
+from workbench.jupyter import endpoint as endpoint_module
 from workbench.jupyter import endpoint_handler
-from workbench.jupyter.endpoint import STRANGERS
+from workbench.jupyter.endpoint import STRANGERS, EndpointLimits, SharedEndpoint
 
 
 @pytest.fixture
@@ -31,11 +33,63 @@ async def test_strangers_cannot_take_the_places_of_shares(shared: Shared, monkey
         status, headers, _ = await shared.call("POST", INFER, "wbk_" + "x" * 43, BODY)
         assert (status, headers["Retry-After"]) == (503, "1")
         assert (await shared.call("POST", INFER, body=BODY))[0] == 200
-        for _ in range(endpoint.limits.requests):
+    assert (await shared.call("POST", INFER, body=BODY))[0] == 200
+
+
+async def test_one_share_leaves_half_of_the_places_to_others(shared: Shared) -> None:
+    endpoint = shared.extension.shared_endpoint
+    other = (await shared.share(label="other"))["token"]
+    for token in (shared.token, other):
+        assert (await shared.call("POST", INFER, token, BODY))[0] == 200
+    async with AsyncExitStack() as held:
+        for _ in range(endpoint.limits.requests // 2):
             await held.enter_async_context(endpoint.turn(shared.token))
         status, headers, said = await shared.call("POST", INFER, body=BODY)
-        assert (status, headers["Retry-After"]) == (503, "1") and "under way" in said["error"]
+        assert (status, headers["Retry-After"]) == (503, "1") and "with this token are under way" in said["error"]
+        assert (await shared.call("POST", INFER, other, BODY))[0] == 200
     assert (await shared.call("POST", INFER, body=BODY))[0] == 200
+
+
+async def test_a_share_over_its_rate_keeps_the_service_and_this_server_little_busy_and_gets_its_rate(
+    shared: Shared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    endpoint = shared.extension.shared_endpoint
+    monkeypatch.setattr(endpoint, "_clock", lambda: now[0])
+    monkeypatch.setattr(endpoint_module, "REFUSALS_PER_S", 1e9)
+    made = await shared.share(label="flood", rate="1/min")
+
+    async def asked(path: str = INFER) -> tuple[int, str, object]:
+        status, headers, said = await shared.call("POST", path, made["token"], BODY)
+        return status, headers.get("RateLimit", ""), said
+
+    async def refused() -> int:
+        (share,) = [each for each in await shared.owner.shares() if each.id == made["id"]]
+        return share.refused
+
+    assert (await asked())[0] == 200
+    first = await asked()
+    assert first[0] == 429 and await refused() == 1
+    assert [await asked() for _ in range(5)] == [first] * 5
+    assert await refused() == 1, "it was answered without the service"
+    assert (await shared.call("GET", "/v2/models/plus", made["token"]))[0] == 200, "its reads are not over"
+    now[0] += endpoint_module.OVER_RATE_S
+    assert (await asked())[0] == 429 and await refused() == 2
+
+
+async def test_refusals_of_one_token_are_spread_over_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endpoint_module, "REFUSALS_PER_S", 4.0)
+    slept: list[float] = []
+    monkeypatch.setattr("workbench.jupyter.endpoint.asyncio.sleep", AsyncMock(side_effect=slept.append))
+    now = [100.0]
+    endpoint = SharedEndpoint(None, EndpointLimits(1, 1), True, lambda: now[0])  # type: ignore[arg-type]
+    for _ in range(7):
+        await endpoint.refusals_turn("a")
+    await endpoint.refusals_turn("b")
+    assert slept == [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
+    now[0] = 103.0
+    await endpoint.refusals_turn("a")
+    assert len(slept) == 6
 
 
 HalfSent = Callable[[str, str], Awaitable[asyncio.StreamReader]]

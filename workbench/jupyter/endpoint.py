@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -31,6 +32,17 @@ STRANGER_S: Final = 1.0
 MAX_TOKENS: Final = 1024
 """Tokens that are remembered as taken by the service, by their digests."""
 
+OVER_RATE_S: Final = 0.05
+"""Seconds for which a share that was over its rate is refused without asking the service again. Less than the second's
+worth that a rate saves up, so that it gets all of it all the same."""
+
+REFUSALS_PER_S: Final = 200
+"""Refusals that one token is given here; the next wait for their turn, and so does what their connections would send
+next. Each takes this server's event loop a millisecond, which notebooks need."""
+
+REFUSAL_S: Final = 1.0
+"""The longest that one waits."""
+
 REQUESTS: Final = 32
 BODY_BYTES: Final = 64 * 1024 * 1024
 
@@ -45,6 +57,15 @@ class EndpointLimits:
     """Of one request."""
     time_s: float = 300.0
     """For one request, until its answer was read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What the service answered to a share that was over its rate."""
+
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+    until: float
 
 
 class SharedEndpoint:
@@ -69,6 +90,12 @@ class SharedEndpoint:
         self._known: dict[asyncio.Timeout, float] = {}
         self._strangers: dict[asyncio.Timeout, float] = {}
         """What is under way: its time, and when it began. The oldest is first."""
+        self._under_way: Counter[bytes] = Counter()
+        """Of each token that was taken, by its digest."""
+        self._refusals: dict[bytes, Refusal] = {}
+        """Of tokens by their digests, of the last moments."""
+        self._refused_at: dict[bytes, float] = {}
+        """When the latest refusal of a token here is due, or was."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def service(self) -> Forwarder:
@@ -87,11 +114,19 @@ class SharedEndpoint:
     async def turn(self, token: str) -> AsyncIterator[None]:
         """Count one request as under way, and end it after its time. Raises QueueFull over the limit, DeadlineExceeded.
 
-        Who was not taken by the service yet has few places of their own, so strangers cannot take those of shares. Nor
-        can they keep these: where all are taken, the oldest request that has lasted is ended with QueueFull.
+        One token has half of the places at most, so that one share leaves some to others. Who was not taken by the
+        service yet has few places of their own, so strangers cannot take those of shares. Nor can they keep these:
+        where all are taken, the oldest request that has lasted is ended with QueueFull.
         """
-        if token and digest_of(token.encode()) in self._taken:
+        digest = digest_of(token.encode())
+        if token and digest in self._taken:
             places = self._known
+            if self._under_way[digest] >= (most := -(-self.limits.requests // 2)):
+                await self.refusals_turn(token)
+                raise QueueFull(
+                    f"{most} requests with this token are under way through this Jupyter server, as many as one share "
+                    "may have; try again later"
+                )
             if len(places) >= self.limits.requests:
                 raise QueueFull(
                     f"{len(places)} requests are under way through this Jupyter server, as many as there may be; "
@@ -102,6 +137,7 @@ class SharedEndpoint:
             if len(places) >= STRANGERS and not self._made_room():
                 raise QueueFull("too many first requests are under way through this Jupyter server; try again later")
         time = asyncio.timeout(self.limits.time_s)
+        self._under_way[digest] += 1
         try:
             async with time:
                 places[time] = self._clock()
@@ -115,6 +151,9 @@ class SharedEndpoint:
             raise DeadlineExceeded(f"this took longer than {self.limits.time_s:g} s") from None
         finally:
             places.pop(time, None)
+            self._under_way[digest] -= 1
+            if not self._under_way[digest]:
+                del self._under_way[digest]
 
     def _made_room(self) -> bool:
         oldest, began = next(iter(self._strangers.items()))
@@ -133,6 +172,32 @@ class SharedEndpoint:
             if len(self._taken) >= MAX_TOKENS:
                 self._taken.clear()
             self._taken.add(digest)
+
+    def over_rate(self, token: str, headers: tuple[tuple[str, str], ...], body: bytes) -> None:
+        """Remember that the service refused this token's inferences for its rate, and with what answer."""
+        now = self._clock()
+        if len(self._refusals) >= MAX_TOKENS:
+            self._refusals = {digest: each for digest, each in self._refusals.items() if now < each.until}
+        self._refusals[digest_of(token.encode())] = Refusal(headers, body, now + OVER_RATE_S)
+
+    def refusal(self, token: str) -> Refusal | None:
+        """What an inference with this token is to be answered at once; None: ask the service."""
+        if not self._refusals or (found := self._refusals.get(digest := digest_of(token.encode()))) is None:
+            return None
+        if self._clock() < found.until:
+            return found
+        del self._refusals[digest]
+        return None
+
+    async def refusals_turn(self, token: str) -> None:
+        """Wait before this token is refused once more."""
+        now, digest = self._clock(), digest_of(token.encode())
+        if len(self._refused_at) >= MAX_TOKENS:
+            self._refused_at = {each: at for each, at in self._refused_at.items() if at > now}
+        at = max(now, self._refused_at.get(digest, 0.0) + 1 / REFUSALS_PER_S)
+        at = self._refused_at[digest] = min(at, now + REFUSAL_S)
+        if at > now:
+            await asyncio.sleep(at - now)
 
     def begin(self, task: asyncio.Task[None]) -> None:
         """Keep a request's task, and end it with this server."""

@@ -28,7 +28,7 @@ from workbench.errors import (
     Unavailable,
     WorkbenchError,
 )
-from workbench.jupyter.endpoint import SharedEndpoint
+from workbench.jupyter.endpoint import Refusal, SharedEndpoint
 from workbench.jupyter.endpoint_address import is_loopback
 from workbench.jupyter.endpoint_routes import ENDPOINT, find_route
 from workbench.protocols.status_codes import error_body, http_status
@@ -75,6 +75,12 @@ STALL_S: Final = 30.0
 LATE_BYTES: Final = 16 * 1024 * 1024
 LATE_S: Final = 2.0
 """How much of a body, and for how long, is read and thrown away once its answer is known."""
+
+OVER_RATE: Final = '"requests'
+"""So the field RateLimit of a refusal begins that is for requests a second or a day, and not for what is under way."""
+
+OF_REFUSAL: Final = ("content-type", "ratelimit", "ratelimit-policy", "retry-after")
+"""The headers that such a refusal is given again with."""
 
 CLAIM_BYTES: Final = 1024
 CLAIM_S: Final = 10.0
@@ -188,7 +194,10 @@ class EndpointHandler(web.RequestHandler):
         except WorkbenchError as error:
             self._answer_with(self._refuse(error))
         else:
-            self._answer_with(self._forward(forwarder, path, token))
+            if path.endswith("/infer") and (refusal := self._endpoint.refusal(token)) is not None:
+                self._answer_with(self._refuse_again(refusal, token))
+            else:
+                self._answer_with(self._forward(forwarder, path, token))
 
     async def data_received(self, chunk: bytes) -> None:
         self._received += len(chunk)
@@ -229,6 +238,16 @@ class EndpointHandler(web.RequestHandler):
         if waits or not await self._body.dropped():
             self.set_header("Connection", "close")
         self._fail(error)
+
+    async def _refuse_again(self, refusal: Refusal, token: str) -> None:
+        """Answer as the service has, a moment ago, to another inference with this token."""
+        await self._endpoint.refusals_turn(token)
+        if not await self._body.dropped():
+            self.set_header("Connection", "close")
+        self.set_status(429)
+        for name, value in refusal.headers:
+            self.set_header(name, value)
+        self.finish(refusal.body)
 
     def _fail(self, error: WorkbenchError) -> None:
         self._body.drop()
@@ -306,7 +325,7 @@ class EndpointHandler(web.RequestHandler):
                         )
                 if not await self._body.dropped():
                     self.set_header("Connection", "close")
-                await self._send_back(answer)
+                await self._send_back(answer, token if path.endswith("/infer") else "")
         except WorkbenchError as error:
             if isinstance(error, Unavailable):
                 self._endpoint.lost()
@@ -339,7 +358,8 @@ class EndpointHandler(web.RequestHandler):
         has_body = headers.get("Content-Length", "0") != "0" or "Transfer-Encoding" in headers
         return self._body.pieces() if has_body and self.request.method == "POST" else None
 
-    async def _send_back(self, answer: ForwardedAnswer) -> None:
+    async def _send_back(self, answer: ForwardedAnswer, token: str) -> None:
+        """`token` is that of an inference."""
         self.clear_header("Content-Type")
         self.set_status(answer.status, answer.reason)
         passed = [(name, value) for name, value in answer.headers if name.lower() not in NOT_PASSED_BACK]
@@ -349,7 +369,12 @@ class EndpointHandler(web.RequestHandler):
             self.add_header(name, value)
         if answer.status == 503 and "Retry-After" not in self._headers:
             self.set_header("Retry-After", "1")
+        named = {name.lower(): value for name, value in passed}
+        over_rate = bool(token) and named.get("ratelimit", "").startswith(OVER_RATE)
         async for piece in answer.pieces():
+            if over_rate and len(piece) == int(named.get("content-length", 0)):
+                kept = tuple((name, named[name]) for name in OF_REFUSAL if name in named)
+                self._endpoint.over_rate(token, kept, piece)
             self.write(piece)
             async with asyncio.timeout(STALL_S):
                 await self.flush()
