@@ -76,12 +76,12 @@ def compare_live(first: Sequence[VersionCounts], second: Sequence[VersionCounts]
     Two questions are asked, about errors and about slow calls, so each may be wrong in half as many cases.
     """
     one, other = _traffic(first), _traffic(second)
-    errors = share_difference(_errors(first), _errors(second), MATTERS, ALPHA / 2)
+    errors = share_difference(errors_by_second(first), errors_by_second(second), MATTERS, ALPHA / 2)
     bounds = one.latency.bounds(TAIL)
     if bounds is None:
         none = np.zeros((0, 2), np.int64)
         return LiveComparison(one, other, errors, None, share_difference(none, none, MATTERS))
-    slow = share_difference(_slower(first, bounds[1]), _slower(second, bounds[1]), MATTERS, ALPHA / 2)
+    slow = share_difference(slower_by_second(first, bounds[1]), slower_by_second(second, bounds[1]), MATTERS, ALPHA / 2)
     return LiveComparison(one, other, errors, bounds[1], slow)
 
 
@@ -98,12 +98,12 @@ def _traffic(seconds: Sequence[VersionCounts]) -> VersionTraffic:
     )
 
 
-def _errors(seconds: Sequence[VersionCounts]) -> NDArray[np.int64]:
+def errors_by_second(seconds: Sequence[VersionCounts]) -> NDArray[np.int64]:
     """Calls and errors of each second, int64 [seconds, 2]."""
     return np.array([(each.calls, each.errors) for each in seconds], np.int64).reshape(-1, 2)
 
 
-def _slower(seconds: Sequence[VersionCounts], limit_s: float) -> NDArray[np.int64]:
+def slower_by_second(seconds: Sequence[VersionCounts], limit_s: float) -> NDArray[np.int64]:
     """Calls that were run, and those over `limit_s`, of each second, int64 [seconds, 2]."""
     found = []
     for each in seconds:

@@ -53,7 +53,7 @@ class ShareDifference:
 
 
 def share_difference(
-    first: NDArray[np.int64], second: NDArray[np.int64], matters: float, alpha: float = ALPHA
+    first: NDArray[np.int64], second: NDArray[np.int64], matters: float | tuple[float, ...], alpha: float = ALPHA
 ) -> ShareDifference:
     """Compare the shares of calls that something is true of.
 
@@ -64,12 +64,45 @@ def share_difference(
     enough = min(one.calls, other.calls) >= LEAST_CALLS and min(one.seconds, other.seconds) >= LEAST_SECONDS
     if not enough:
         return ShareDifference(one.share, other.share, -1.0, 1.0, False)
-    variance, mixed = one.variance + other.variance, matters * matters
-    within = math.sqrt(
-        2 * variance * (variance + mixed) / mixed * math.log(math.sqrt((variance + mixed) / variance) / alpha)
-    )
+    within = _within(one.variance + other.variance, matters, alpha)
     found = other.share - one.share
     return ShareDifference(one.share, other.share, max(found - within, -1.0), min(found + within, 1.0), True)
+
+
+@dataclass(frozen=True, slots=True)
+class ShareInterval:
+    """A share of the calls of one version, and where it lies."""
+
+    share: float
+    low: float
+    """0 where there are too few calls."""
+    high: float
+    enough: bool
+    """There are calls enough to tell anything."""
+
+
+def share_interval(
+    by_second: NDArray[np.int64], matters: float | tuple[float, ...], alpha: float = ALPHA
+) -> ShareInterval:
+    """Where the share lies of calls that something is true of: right at all looks together, as `share_difference`."""
+    one = _Share(by_second)
+    if one.calls < LEAST_CALLS or one.seconds < LEAST_SECONDS:
+        return ShareInterval(one.share, 0.0, 1.0, False)
+    within = _within(one.variance, matters, alpha)
+    return ShareInterval(one.share, max(one.share - within, 0.0), min(one.share + within, 1.0), True)
+
+
+def _within(variance: float, matters: float | tuple[float, ...], alpha: float) -> float:
+    """How far the truth may lie from an estimate of this variance, at any time. Tuned to several differences, each
+    takes its part of alpha, and the narrowest interval is right."""
+    sizes = matters if isinstance(matters, tuple) else (matters,)
+    return min(_mixed(variance, size * size, alpha / len(sizes)) for size in sizes)
+
+
+def _mixed(variance: float, mixed: float, alpha: float) -> float:
+    return math.sqrt(
+        2 * variance * (variance + mixed) / mixed * math.log(math.sqrt((variance + mixed) / variance) / alpha)
+    )
 
 
 class _Share:
