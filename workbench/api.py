@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from workbench.client.pipeline_wiring import Stages
     from workbench.client.predict import Predictor
     from workbench.client.results import Lines, LoadReport, ModelTable, Prediction
+    from workbench.client.rollout_results import Rollout
     from workbench.client.share_results import Share, ShareTable
     from workbench.client.shared_service import SharedService
     from workbench.client.slow_requests import SlowRequests
@@ -472,6 +473,54 @@ class Workbench:
 
         self._predictor.forget(name)
         return rollback_card(sync.run(self._client.rollback(name)))
+
+    def rollout(
+        self,
+        name: str,
+        version: str | int | None = None,
+        *,
+        steps: Sequence[float] | str = (0.01, 0.1, 0.5, 1.0),
+        every: float | str = "5m",
+        guard: str = "errors<1.5x,p99<1.2x",
+        on_breach: str = "rollback",
+        least_calls: int = 200,
+        by: str = "",
+        stop: bool = False,
+        resume: bool = False,
+    ) -> Rollout:
+        """Gives a version more and more of the calls by itself, as long as `guard` holds:
+        `wb.rollout("digits", "2", steps=[.01, .1, .5, 1], every="5m", guard="errors<0.5%,p99<1.2x")`.
+
+        On a breach it gets none any more, or with `on_breach="halt"` no more than it has. A step goes on when its time
+        is over and both versions have had `least_calls`. Without a version it tells how the last rollout stands;
+        `stop` ends it, `resume` begins the step again in which it was halted. The service goes on with it whatever
+        becomes of this process.
+
+        Raises InvalidInput, ModelNotFound or Unavailable for a version that is not Ready, Conflict where a rollout is
+        under way, NotFound where there was none.
+        """
+        from workbench.client import sync
+        from workbench.client.rollout_results import Rollout, seconds_from, steps_from
+
+        self._predictor.forget(name)
+        if stop and resume:
+            raise InvalidInput("stop ends a rollout, and resume goes on with it: give one of them")
+        if version is None:
+            act = self._client.stop_rollout if stop else self._client.resume_rollout if resume else self._client.rollout
+            return Rollout(self._client, sync.run(act(name)))
+        if stop or resume:
+            raise InvalidInput("stop and resume are of the rollout that there is: leave the version out")
+        begin = self._client.start_rollout(
+            name,
+            str(version),
+            steps=steps_from(steps),
+            every_s=seconds_from(every),
+            guard=guard,
+            on_breach=on_breach,
+            least_calls=least_calls,
+            by=by,
+        )
+        return Rollout(self._client, sync.run(begin))
 
     # Load tests
 

@@ -322,6 +322,25 @@ def _rollback(arguments: argparse.Namespace) -> int:
     return _say(_service(arguments).rollback(arguments.name))
 
 
+def _add_rollout(parser: argparse.ArgumentParser) -> None:
+    _add_name(parser)
+    parser.add_argument("version", metavar="VERSION", nargs="?", help="without it: how the last rollout stands")
+    parser.add_argument("--steps", default="1,10,50,100", metavar="PERCENTS", help="parts of the calls (1,10,50,100)")
+    parser.add_argument("--every", default="5m", metavar="TIME", help="how long a step takes (5m)")
+    parser.add_argument("--guard", default="errors<1.5x,p99<1.2x", metavar="CLAUSES", help="what must hold")
+    parser.add_argument("--on-breach", default="rollback", choices=["rollback", "halt"], help="or halt: keep the part")
+    parser.add_argument("--least-calls", type=int, default=200, metavar="N", help="that each step needs (200)")
+    parser.add_argument("--by", default="", metavar="PARAMETER", help="whose values stay on one side")
+    parser.add_argument("--stop", action="store_true", help="end it; its version gets no calls but by name")
+    parser.add_argument("--resume", action="store_true", help="begin the step again in which it was halted")
+
+
+def _rollout(arguments: argparse.Namespace) -> int:
+    names = ("steps", "every", "guard", "on_breach", "least_calls", "by", "stop", "resume")
+    options = {name: getattr(arguments, name) for name in names}
+    return _say(_service(arguments).rollout(arguments.name, arguments.version, **options))
+
+
 def _status(arguments: argparse.Namespace) -> int:
     return _say(_service(arguments, start=False).status())
 
@@ -551,6 +570,7 @@ _CLIENT_VERBS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], C
     "label": ("have labels point to versions", _add_label, _label),
     "route": ("split a model's calls over its versions, or have one serve", _add_route, _route),
     "rollback": ("have the version serve again that served before", _add_name, _rollback),
+    "rollout": ("give a version more and more of the calls, as long as its guard holds", _add_rollout, _rollout),
     "status": ("describe the service: state and reason, address, resources", _add_nothing, _status),
     "restart": ("restart your shared service, in this version", _add_nothing, _restart),
     "stop": ("stop your shared service; the next call starts it again", _add_nothing, _stop),

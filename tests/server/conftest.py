@@ -90,6 +90,7 @@ async def open_house(
         yield House(service, session, app, Driver(app, TOKEN), Driver(app), onnx)
     finally:
         session.gate.set()
+        await service.rollouts.close()
         await engine.close()
         persistence.close()
 

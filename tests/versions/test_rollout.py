@@ -13,8 +13,8 @@ from workbench.versions.guard import Finding, Verdict
 from workbench.versions.rollout import (
     Found,
     OnBreach,
-    Rollout,
     RolloutPlan,
+    RolloutState,
     RolloutStatus,
     advance,
     begun,
@@ -33,7 +33,7 @@ BAD = Verdict("errors<1%", Finding.BREACHED, "7 %", 1000)
 LITTLE = Verdict("errors<1%", Finding.TOO_LITTLE, "0 %", 12)
 
 
-def look(rollout: Rollout, now: float, *verdicts: Verdict, **found: object) -> Rollout:
+def look(rollout: RolloutState, now: float, *verdicts: Verdict, **found: object) -> RolloutState:
     """At the weights that it asked for, where nothing else is said."""
     weight = rollout.weight
     asked = {"routed": "1", "weights": {"2": weight} if weight else {}, "verdicts": verdicts, **found}

@@ -35,6 +35,7 @@ from workbench.core.description import Description
 from workbench.core.messages import InferRequest, InferResponse
 from workbench.core.model import ModelStatus, check_model_name, check_model_version
 from workbench.core.provenance import Provenance, encode
+from workbench.core.rollout_view import RolloutView
 from workbench.core.version_overview import VersionOverview
 from workbench.errors import (
     DeadlineExceeded,
@@ -418,6 +419,38 @@ class AsyncClient:
         body = {"weights": dict(weights), "by": by, "wait": wait, "force": force}
         answer = await self._json("POST", path, body, lasting=f"routing calls of {name!r}")
         return control.decode_load(answer), dict(answer["weights"])
+
+    async def start_rollout(
+        self,
+        name: str,
+        version: str,
+        *,
+        steps: Sequence[float],
+        every_s: float,
+        guard: str,
+        on_breach: str,
+        least_calls: int,
+        by: str = "",
+    ) -> RolloutView:
+        """Begin to give a version more and more of the calls, as long as its guard holds."""
+        body = {"version": version, "steps": list(steps), "every_s": every_s, "guard": guard, "on_breach": on_breach}
+        body |= {"least_calls": least_calls, "by": by}
+        path = f"/control/models/{_model(name)}/rollout"
+        return control.decode_rollout(await self._json("POST", path, body, lasting=f"beginning a rollout of {name!r}"))
+
+    async def rollout(self, name: str) -> RolloutView:
+        """The last rollout of a model. Raises NotFound."""
+        return control.decode_rollout(await self._json("GET", f"/control/models/{_model(name)}/rollout"))
+
+    async def stop_rollout(self, name: str) -> RolloutView:
+        """End it: its version gets no calls but those that name it."""
+        path = f"/control/models/{_model(name)}/rollout/stop"
+        return control.decode_rollout(await self._json("POST", path, {}, lasting=f"stopping the rollout of {name!r}"))
+
+    async def resume_rollout(self, name: str) -> RolloutView:
+        """Begin the step again in which it was halted."""
+        path = f"/control/models/{_model(name)}/rollout/resume"
+        return control.decode_rollout(await self._json("POST", path, {}, lasting=f"resuming the rollout of {name!r}"))
 
     async def versions(self, name: str) -> VersionOverview:
         """All versions of a model that are loaded or kept, and which served when. Raises ModelNotFound."""

@@ -256,6 +256,31 @@ class VersionControl:
             await changes.change_plan(name, self._pinned_differently(name, plan, after))
             return LoadResult(current.status(), plan == after, current.version, changes.clock() - began, live=True)
 
+    async def shift(self, name: str, version: str, weight: float, *, instead_of: str, by: str = "") -> None:
+        """Give one version so much of the calls that name none, for a rollout: with all of them too the routed version
+        stays what it is, loaded and routed, until `route` is asked for; 0 ends the split.
+
+        Conflict where another version than `instead_of` is routed, or one has a part beside these two; and as `route`.
+        """
+        changes = self._changes
+        async with changes.changing(name, even_lent=True):
+            plan, current = changes.plan(name), self._deployments.routed(name)
+            if current is None or current.version != instead_of:
+                serves = "no version" if current is None else f"version {current.version}"
+                raise Conflict(f"{serves} of model {name!r} serves by now, in place of {instead_of}")
+            if others := sorted(set(plan.spans) - {version}):
+                raise Conflict(f"version {', '.join(others)} of model {name!r} gets a part of the calls, too")
+            if weight:
+                self._check_side(current, self._ready_version(name, version))
+            spans = spread(plan.spans, {version: weight})
+            after = replace(plan, spans=spans, by=by if spans else "")
+            if after != plan:
+                await changes.change_plan(name, self._pinned_differently(name, plan, after))
+
+    def ready(self, name: str, version: str) -> str:
+        """The number of a version or label that is Ready. ModelNotFound, Unavailable."""
+        return self._ready_version(name, version).version
+
     def _ready_version(self, name: str, version: str) -> Served:
         deployment = self._deployments.member(name, self._deployments.meant(name, version_meant(version)))
         if deployment.state is not ModelState.READY:

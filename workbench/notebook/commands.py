@@ -122,6 +122,22 @@ VERBS: Mapping[str, Verb] = {
             {"--by": "PARAMETER", "--wait": "", "--force": "", **_KEEP},
         ),
         Verb("rollback", "the version that served before serves again", ("NAME",), _KEEP),
+        Verb(
+            "rollout",
+            "give a version more and more of the calls, as long as its guard holds; alone: how that stands",
+            ("NAME", "[VERSION]"),
+            {
+                "--steps": "1,10,50,100",
+                "--every": "5m",
+                "--guard": "CLAUSES",
+                "--on-breach": "rollback|halt",
+                "--least-calls": "N",
+                "--by": "PARAMETER",
+                "--stop": "",
+                "--resume": "",
+                **_KEEP,
+            },
+        ),
         Verb("status", "the service: its state and why, where it is, what it uses"),
         Verb("restart", "restart the service in your version, after the requests in flight"),
         Verb("stop", "end the service; the next call starts it again, with the same models"),
@@ -196,6 +212,13 @@ FLAGS: Mapping[str, str] = {
     "--force": "even where inputs or outputs change, on which callers may rely; of export: replace data beside it",
     "--by": "calls with the same value of this request parameter, or of one share, stay on one side",
     "--wait": "for a load of the model that is under way",
+    "--steps": "the parts of the calls that the version gets, in percent (1,10,50,100)",
+    "--every": "how long a step takes, with enough calls (5m)",
+    "--guard": "what must hold (errors<1.5x,p99<1.2x): errors<0.5%, p50, p95 or p99 as p99<1.2x or p99<20ms",
+    "--on-breach": "rollback, the default: no calls any more; halt: it keeps its part",
+    "--least-calls": "of each version, that a step needs to go on (200)",
+    "--stop": "end the rollout: its version gets no calls but by name",
+    "--resume": "begin the step again in which the rollout was halted",
     "--bg": "in the background: a job at once, to be awaited, cancelled, or asked for its .result()",
     "-o": "keep what it gives back in this variable of the notebook",
     "--rotate": "replace the token while the service runs; no other one is valid from then on",
@@ -235,7 +258,7 @@ CELL_VERBS = (*_VALUE_VERBS, *(verb.name for verb in VERBS.values() if verb.defi
 _HELP = ("--help", "-h")
 
 _TAKES_THE_REST = ("SOURCE", "EXPR", "STAGES", "FILE", "KEY=VALUE", "RUN RUN", "SHARE")
-_MAY_TAKE_THE_REST = ("[EXPR]",)
+_MAY_TAKE_THE_REST = ("[EXPR]", "[VERSION]")
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from workbench.api import Workbench
     from workbench.client.audit_results import AuditTable
+    from workbench.client.rollout_results import Rollout
 
 
 def register(
@@ -89,6 +90,7 @@ class InferMagics(Magics):
             "versions": lambda command: self._connect().versions(command.name),
             "label": lambda command: _labelled(self._connect(), command),
             "route": lambda command: _routed(self._connect(), command),
+            "rollout": lambda command: _rolled_out(self._connect(), command),
             "rollback": lambda command: self._connect().rollback(command.name),
             "status": lambda command: attach().status(),
             "restart": lambda command: attach().restart(),
@@ -252,6 +254,19 @@ def _labelled(workbench: Workbench, command: Command) -> Card:
     asked = pairs(command.rest, "label", "canary=2")
     return workbench.label(
         command.name, {each: None if version == "none" else version for each, version in asked.items()}
+    )
+
+
+def _rolled_out(workbench: Workbench, command: Command) -> Rollout:
+    flags = command.flags
+    names = ("steps", "every", "guard", "by")
+    options: dict[str, Any] = {name: flags[f"--{name}"].strip("'\"") for name in names if f"--{name}" in flags}
+    if "--on-breach" in flags:
+        options["on_breach"] = flags["--on-breach"]
+    if "--least-calls" in flags:
+        options["least_calls"] = whole("--least-calls", flags["--least-calls"])
+    return workbench.rollout(
+        command.name, command.rest or None, stop="--stop" in flags, resume="--resume" in flags, **options
     )
 
 

@@ -6,13 +6,14 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
 
 from workbench.core.description import Description, Graph, RunTimes
 from workbench.core.model import ModelState, ModelStatus, TensorSpec
 from workbench.core.provenance import Provenance, checked
+from workbench.core.rollout_view import RolloutView
 from workbench.core.version_overview import VersionOverview
 from workbench.errors import InvalidInput, TooLarge, WorkbenchError
 
@@ -105,6 +106,25 @@ class RouteRequest(msgspec.Struct, forbid_unknown_fields=True):
 
 def decode_route_request(body: bytes) -> RouteRequest:
     return decode_body(body, RouteRequest)
+
+
+class RolloutRequest(msgspec.Struct, forbid_unknown_fields=True):
+    version: str
+    steps: Annotated[list[float], msgspec.Meta(max_length=1000)]
+    every_s: float = 300.0
+    guard: Annotated[str, msgspec.Meta(max_length=500)] = "errors<1.5x,p99<1.2x"
+    on_breach: Literal["rollback", "halt"] = "rollback"
+    least_calls: int = 200
+    by: Annotated[str, msgspec.Meta(max_length=64)] = ""
+
+
+def decode_rollout_request(body: bytes) -> RolloutRequest:
+    return decode_body(body, RolloutRequest)
+
+
+def decode_rollout(found: object) -> RolloutView:
+    """Decode the parsed JSON of a rollout. Raises WorkbenchError if it does not fit."""
+    return _convert(found, RolloutView)
 
 
 def decode_settings(body: bytes) -> Settings:

@@ -7,6 +7,7 @@
     trying      digests that are being read or tried there at the moment
     beside      versions that are loaded without being routed to, and the `plans` that name them
     asked       models of the repositories that were asked for by name
+    rollouts    the last rollout of each name, as the service has written it
     forgotten   digests that no row names any more, whose files may go
 
 Every change is one transaction, on the disk before it returns. An attempt is noted before it is made, so that what
@@ -31,7 +32,15 @@ from workbench.core.sqlite import Migrations, check, connect, is_damage, migrate
 from workbench.core.version_plan import VersionPlan
 from workbench.errors import Conflict, ModelError, StorageError, Unsupported
 from workbench.repository.local import is_model_name
-from workbench.repository.state_rows import ASKED_TABLES, VERSION_TABLES, columns_of, model_of, plan_of, text_of
+from workbench.repository.state_rows import (
+    ASKED_TABLES,
+    ROLLOUT_TABLES,
+    VERSION_TABLES,
+    columns_of,
+    model_of,
+    plan_of,
+    text_of,
+)
 
 KEPT_VERSIONS = 5
 KEPT_PROOFS = 10_000
@@ -72,8 +81,20 @@ MIGRATIONS: Migrations = (
     ),
     VERSION_TABLES,
     ASKED_TABLES,
+    ROLLOUT_TABLES,
 )
-_TABLES = {"models", "versions", "proved", "inspected", "trying", "forgotten", "beside", "plans", "asked"}
+_TABLES = {
+    "models",
+    "versions",
+    "proved",
+    "inspected",
+    "trying",
+    "forgotten",
+    "beside",
+    "plans",
+    "asked",
+    "rollouts",
+}
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _NAMED = "SELECT digest FROM models UNION SELECT digest FROM versions UNION SELECT digest FROM beside"
 
@@ -226,7 +247,7 @@ class DesiredState:
                     execute(connection, f"DELETE FROM {table} WHERE {which}", (name, version))
                 return
             execute(connection, "DELETE FROM models WHERE name = ?", (name,))
-            for table in ("versions", "beside", "plans"):
+            for table in ("versions", "beside", "plans", "rollouts"):
                 execute(connection, f"DELETE FROM {table} WHERE name = ?", (name,))
 
     def quarantined(self, model: DesiredModel, why: str) -> None:
@@ -300,6 +321,18 @@ class DesiredState:
             execute(connection, "DELETE FROM asked")
             for name in names:
                 execute(connection, "INSERT INTO asked VALUES (?)", (name,))
+
+    def rollouts(self) -> dict[str, str]:
+        """The last rollout of each name."""
+        return dict(self._read("SELECT name, rollout FROM rollouts"))
+
+    def keep_rollout(self, name: str, text: str | None) -> None:
+        """Of a name the rollout from now on; None: it has none."""
+        with self._changing() as connection:
+            if text is None:
+                execute(connection, "DELETE FROM rollouts WHERE name = ?", (name,))
+            else:
+                execute(connection, "INSERT OR REPLACE INTO rollouts VALUES (?, ?)", (name, text))
 
     def owners(self) -> dict[str, str]:
         """Digest -> the models that it is kept for, in words."""

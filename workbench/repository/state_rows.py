@@ -26,6 +26,7 @@ VERSION_TABLES: Final = (
 
 ASKED_TABLES: Final = ("CREATE TABLE asked (name TEXT PRIMARY KEY)",)
 """The models of the repositories that were asked for by their names, with `--repository-mode explicit`."""
+ROLLOUT_TABLES: Final = ("CREATE TABLE rollouts (name TEXT PRIMARY KEY, rollout TEXT NOT NULL)",)
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 

@@ -20,6 +20,7 @@ from workbench.server.gate.in_flight import GuestBytes, InFlightBytes
 from workbench.server.gate.unread_answers import UnreadAnswers
 from workbench.server.network_port import NetworkPort
 from workbench.server.persistence import ModelPersistence
+from workbench.server.rollouts import Rollouts
 from workbench.server.shared_memory import SharedMemory
 from workbench.server.token_rotation import TokenRotation
 from workbench.telemetry.logs import Logs
@@ -62,6 +63,7 @@ class Service:
     """Of HTTP and gRPC together."""
     unread: UnreadAnswers = field(init=False)
     audit: AuditLog = field(init=False)
+    rollouts: Rollouts = field(init=False)
     rotation: TokenRotation | None = None
     """None: its token is in no file."""
     share_port: NetworkPort | None = None
@@ -82,6 +84,8 @@ class Service:
         self.unread = UnreadAnswers(self.bodies)
         self.connections = ConnectionCaps(limits.max_connections, limits.max_connections_per_address)
         self.audit = AuditLog(self.persistence.audit, self.metrics.audit_failed, self._without_secrets)
+        self.rollouts = Rollouts(self.engine, self.persistence, self.metrics, self.audit)
+        self.metrics.watch_rollouts(self.rollouts.figures)
         if self.config.allow_shared_memory:
             self.shared = SharedMemory(limits.max_body_bytes_in_flight)
 

@@ -229,6 +229,7 @@ async def _serve(
         await port.leave(last=link is None or link.grpc_listener is None)
         service.draining.set()
         loaded.set()
+        await service.rollouts.close()
         if status == RECYCLE:
             await asyncio.gather(server.finish(RECYCLE_S), share_port.finish(RECYCLE_S), port.close(RECYCLE_S))
             await app.shares.keep_use()
@@ -309,6 +310,7 @@ async def _until_stopped(
                 return MISUSE
             if not port.optional:
                 await opening
+            await service.rollouts.restore()
             loaded.set()
             service.starting = False
             if link is not None:

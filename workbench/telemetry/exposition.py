@@ -58,6 +58,7 @@ def _of_models(state: State, sees: Callable[[str, str], bool]) -> Iterator[Famil
         state,
         figures={key: each for key, each in state.figures.items() if sees(*key)},
         statuses=[each for each in state.statuses if sees(each.name, each.version)],
+        rollouts=[each for each in state.rollouts if sees(each.model, each.version)],
     )
     for family in families(seen):
         if family.labels[:2] == _VERSION:
@@ -73,6 +74,7 @@ def families(state: State) -> Iterator[Family]:
     yield from _circuits(state)
     yield from _caches(state)
     yield from _sequences(state)
+    yield from _rollouts(state)
     yield from _shares(state)
     yield from _process(state)
     yield from _machine(state)
@@ -220,6 +222,17 @@ def _sequences(state: State) -> Iterator[Family]:
                 over.add((*key, reason), count)
             failed.add(key, figures.failed)
     yield from (active, backlog, size, started, over, failed)
+
+
+def _rollouts(state: State) -> Iterator[Family]:
+    if not state.rollouts:
+        return
+    statuses = gauge("infer_rollout_status", "1 for how the last rollout of the model stands", *_VERSION, "status")
+    step = gauge("infer_rollout_step", "The step of the last rollout of the model, from 1", *_VERSION)
+    for each in state.rollouts:
+        statuses.add((each.model, each.version, each.status), 1)
+        step.add((each.model, each.version), each.step)
+    yield from (statuses, step)
 
 
 def _shares(state: State) -> Iterator[Family]:

@@ -31,6 +31,7 @@ from workbench.telemetry.machine_use import Machine, MachineUse
 from workbench.telemetry.request_log import RequestLog
 from workbench.telemetry.request_record import RequestRecord
 from workbench.telemetry.rolling_windows import RollingWindows, WindowTotals
+from workbench.telemetry.rollout_figures import RolloutFigures
 from workbench.telemetry.share_usage import ShareFigures
 from workbench.telemetry.slow_request_log import KEPT, SlowRequestLog, encode
 
@@ -98,6 +99,7 @@ class State:
     """Answers of the HTTP port, by status."""
     store: StoreUse = field(default_factory=StoreUse)
     shares: Sequence[ShareFigures] = ()
+    rollouts: Sequence[RolloutFigures] = ()
     audit_failures: int = 0
     """Rows of the audit that could not be written."""
     before_load: Mapping[ModelVersion, Counters] = field(default_factory=dict)
@@ -170,6 +172,7 @@ class Metrics:
         self._statuses: Callable[[], Sequence[ModelStatus]] = list
         self._store: Callable[[], StoreUse] = StoreUse
         self._shares: Callable[[], Sequence[ShareFigures]] = tuple
+        self._rollouts: Callable[[], Sequence[RolloutFigures]] = tuple
         self._process = psutil.Process()
 
     def watch(
@@ -190,6 +193,10 @@ class Metrics:
     def watch_shares(self, shares: Callable[[], Sequence[ShareFigures]]) -> None:
         """Set where `state` reads what shares were used for."""
         self._shares = shares
+
+    def watch_rollouts(self, rollouts: Callable[[], Sequence[RolloutFigures]]) -> None:
+        """Set where `state` reads how rollouts stand."""
+        self._rollouts = rollouts
 
     def start(self) -> None:
         self._loop.start()
@@ -380,6 +387,7 @@ class Metrics:
             answers=self.answers.copy(),
             store=self._store(),
             shares=self._shares() if shares else (),
+            rollouts=self._rollouts(),
             audit_failures=self._audit_failures,
             before_load=dict(self._before_load),
         )

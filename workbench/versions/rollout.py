@@ -76,7 +76,7 @@ class RolloutPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class Rollout:
+class RolloutState:
     """A rollout at one moment. Times are Unix times."""
 
     model: str
@@ -94,6 +94,8 @@ class Rollout:
     reason: str = ""
     """Why it is not running, or why its evidence began anew."""
     verdicts: tuple[Verdict, ...] = ()
+    enacted: bool = False
+    """The new version has the part of the calls that it is to have."""
 
     @property
     def weight(self) -> float | None:
@@ -156,12 +158,12 @@ def checked_plan(plan: RolloutPlan) -> RolloutPlan:
     return plan
 
 
-def begun(model: str, plan: RolloutPlan, now: float) -> Rollout:
+def begun(model: str, plan: RolloutPlan, now: float) -> RolloutState:
     """Its first step."""
-    return Rollout(model, plan, RolloutStatus.RUNNING, 0, now, now, now, now)
+    return RolloutState(model, plan, RolloutStatus.RUNNING, 0, now, now, now, now)
 
 
-def restarted(rollout: Rollout, now: float) -> Rollout:
+def restarted(rollout: RolloutState, now: float) -> RolloutState:
     """The same step with the rest of its time, after a restart of the service; what was counted is lost."""
     if rollout.status is not RolloutStatus.RUNNING:
         return rollout
@@ -169,7 +171,7 @@ def restarted(rollout: Rollout, now: float) -> Rollout:
     return replace(rollout, seen_since=now, restarts=rollout.restarts + 1, reason=reason, verdicts=())
 
 
-def resumed(rollout: Rollout, now: float) -> Rollout:
+def resumed(rollout: RolloutState, now: float) -> RolloutState:
     """The step in which it was halted, from its beginning. Conflict where it was not halted."""
     if rollout.status is not RolloutStatus.HALTED:
         raise Conflict(
@@ -178,18 +180,18 @@ def resumed(rollout: Rollout, now: float) -> Rollout:
     return _step(replace(rollout, status=RolloutStatus.RUNNING), rollout.step, now)
 
 
-def stopped(rollout: Rollout, now: float, reason: str) -> Rollout:
+def stopped(rollout: RolloutState, now: float, reason: str) -> RolloutState:
     """Ended by somebody: the new version gets no calls but by name. Conflict where it is over."""
     if rollout.status not in (RolloutStatus.RUNNING, RolloutStatus.HALTED):
         raise Conflict(f"the rollout of {rollout.model!r} is over ({rollout.status.value}), so it cannot be stopped")
     return _ended(rollout, RolloutStatus.STOPPED, now, reason)
 
 
-def halted(rollout: Rollout, now: float, reason: str) -> Rollout:
+def halted(rollout: RolloutState, now: float, reason: str) -> RolloutState:
     return _ended(rollout, RolloutStatus.HALTED, now, reason)
 
 
-def advance(rollout: Rollout, now: float, found: Found) -> Rollout:
+def advance(rollout: RolloutState, now: float, found: Found) -> RolloutState:
     """What it is after a look at `now`."""
     if rollout.status is not RolloutStatus.RUNNING:
         return rollout
@@ -212,7 +214,7 @@ def advance(rollout: Rollout, now: float, found: Found) -> Rollout:
     return _ended(rollout, RolloutStatus.DONE, now, "")
 
 
-def _changed_by_hand(rollout: Rollout, found: Found) -> str:
+def _changed_by_hand(rollout: RolloutState, found: Found) -> str:
     plan, weights = rollout.plan, found.weights
     if found.routed is None:
         return "no version serves any more"
@@ -242,25 +244,28 @@ def _told(verdict: Verdict) -> str:
     return f"{verdict.clause} is breached: {verdict.measured}"
 
 
-def _breached(rollout: Rollout, now: float, reason: str) -> Rollout:
+def _breached(rollout: RolloutState, now: float, reason: str) -> RolloutState:
     back = rollout.plan.on_breach is OnBreach.ROLLBACK
     return _ended(rollout, RolloutStatus.ROLLED_BACK if back else RolloutStatus.HALTED, now, reason)
 
 
-def _ended(rollout: Rollout, status: RolloutStatus, now: float, reason: str) -> Rollout:
-    return replace(rollout, status=status, changed_at=now, reason=reason)
+def _ended(rollout: RolloutState, status: RolloutStatus, now: float, reason: str) -> RolloutState:
+    acts = status in (RolloutStatus.ROLLED_BACK, RolloutStatus.STOPPED) or (
+        status is RolloutStatus.DONE and rollout.plan.steps[-1] == 1
+    )
+    return replace(rollout, status=status, changed_at=now, reason=reason, enacted=not acts)
 
 
-def _step(rollout: Rollout, step: int, now: float) -> Rollout:
+def _step(rollout: RolloutState, step: int, now: float) -> RolloutState:
     fresh = replace(rollout, step=step, step_began_at=now, changed_at=now, seen_since=now)
-    return replace(fresh, restarts=0, reason="", verdicts=())
+    return replace(fresh, restarts=0, reason="", verdicts=(), enacted=False)
 
 
 def percent(weight: float) -> str:
     return f"{100 * weight:g} %"
 
 
-def told(rollout: Rollout) -> str:
+def told(rollout: RolloutState) -> str:
     """What it is now, in a sentence: for the log, the audit and events."""
     plan, status = rollout.plan, rollout.status
     which = f"version {plan.version}"

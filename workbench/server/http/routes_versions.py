@@ -21,7 +21,7 @@ HISTORY = 50
 """The most actions that are told of one model."""
 
 _READ = 10_000
-_CHANGES = frozenset({"load", "commit", "unload", "rollback", "label", "route"})
+_CHANGES = frozenset({"load", "commit", "unload", "rollback", "label", "route", "rollout"})
 
 
 def routes(service: Service) -> list[Route]:
