@@ -481,7 +481,7 @@ class Workbench:
         *,
         steps: Sequence[float] | str = (0.01, 0.1, 0.5, 1.0),
         every: float | str = "5m",
-        guard: str = "errors<1.5x,p99<1.2x",
+        guard: str = "errors<1.5x,p99<1.1x",
         on_breach: str = "rollback",
         least_calls: int = 200,
         by: str = "",

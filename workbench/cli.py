@@ -327,7 +327,7 @@ def _add_rollout(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("version", metavar="VERSION", nargs="?", help="without it: how the last rollout stands")
     parser.add_argument("--steps", default="1,10,50,100", metavar="PERCENTS", help="parts of the calls (1,10,50,100)")
     parser.add_argument("--every", default="5m", metavar="TIME", help="how long a step takes (5m)")
-    parser.add_argument("--guard", default="errors<1.5x,p99<1.2x", metavar="CLAUSES", help="what must hold")
+    parser.add_argument("--guard", default="errors<1.5x,p99<1.1x", metavar="CLAUSES", help="what must hold")
     parser.add_argument("--on-breach", default="rollback", choices=["rollback", "halt"], help="or halt: keep the part")
     parser.add_argument("--least-calls", type=int, default=200, metavar="N", help="that each step needs (200)")
     parser.add_argument("--by", default="", metavar="PARAMETER", help="whose values stay on one side")

@@ -214,7 +214,7 @@ FLAGS: Mapping[str, str] = {
     "--wait": "for a load of the model that is under way",
     "--steps": "the parts of the calls that the version gets, in percent (1,10,50,100)",
     "--every": "how long a step takes, with enough calls (5m)",
-    "--guard": "what must hold (errors<1.5x,p99<1.2x): errors<0.5%, p50, p95 or p99 as p99<1.2x or p99<20ms",
+    "--guard": "what must hold (errors<1.5x,p99<1.1x): errors<0.5%, p50, p95 or p99 as p99<1.2x or p99<20ms",
     "--on-breach": "rollback, the default: no calls any more; halt: it keeps its part",
     "--least-calls": "of each version, that a step needs to go on (200)",
     "--stop": "end the rollout: its version gets no calls but by name",

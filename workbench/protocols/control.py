@@ -112,7 +112,7 @@ class RolloutRequest(msgspec.Struct, forbid_unknown_fields=True):
     version: str
     steps: Annotated[list[float], msgspec.Meta(max_length=1000)]
     every_s: float = 300.0
-    guard: Annotated[str, msgspec.Meta(max_length=500)] = "errors<1.5x,p99<1.2x"
+    guard: Annotated[str, msgspec.Meta(max_length=500)] = "errors<1.5x,p99<1.1x"
     on_breach: Literal["rollback", "halt"] = "rollback"
     least_calls: int = 200
     by: Annotated[str, msgspec.Meta(max_length=64)] = ""

@@ -26,7 +26,7 @@ from workbench.versions.live_comparison import MATTERS as SLIGHT
 from workbench.versions.live_comparison import VersionCounts, errors_by_second, slower_by_second
 from workbench.versions.sequential_test import LEAST_CALLS, LEAST_SECONDS, share_difference, share_interval
 
-DEFAULT: Final = "errors<1.5x,p99<1.2x"
+DEFAULT: Final = "errors<1.5x,p99<1.1x"
 
 MAX_CLAUSES: Final = 8
 
