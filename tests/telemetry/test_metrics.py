@@ -22,6 +22,7 @@ from workbench.telemetry.families import MetricKind
 from workbench.telemetry.machine_use import GpuUse, MachineUse
 from workbench.telemetry.metrics import FOLD_AT, KEPT_AFTER_GONE, Metrics
 from workbench.telemetry.request_record import RequestRecord
+from workbench.telemetry.rollout_figures import RolloutFigures
 from workbench.telemetry.share_usage import ModelUse, ShareFigures
 from workbench.telemetry.snapshots import Snapshots, snapshot
 from workbench.telemetry.triton_metrics import REASONS
@@ -126,7 +127,8 @@ def test_every_metric_is_documented_with_its_type_and_labels_and_every_documente
     metrics = watched()
     metrics.request_done("digits", "1", Outcome.OK, timings())
     share = ShareFigures("team-a", 0, 0, {"digits": ModelUse()}, Durations())
-    state = dataclasses.replace(metrics.state(), machine=MachineUse(gpus=(GPU,)), shares=[share])
+    rollout = RolloutFigures("digits", "2", "running", 1)
+    state = dataclasses.replace(metrics.state(), machine=MachineUse(gpus=(GPU,)), shares=[share], rollouts=[rollout])
     exported = {(family.name, family.kind, family.labels) for family in exposition.families(state)}
     rows = re.findall(r"^\| `((?:infer|nv)_\w+)` \| (\w+) \| (.*?) \|", DOCS.read_text(encoding="utf-8"), re.MULTILINE)
     assert exported == {(name, kind, tuple(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows}
