@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from tests import models
 from tests.browser.jupyter import Jupyter
 from workbench.api import Workbench
 from workbench.client.share_results import Share
@@ -105,3 +106,36 @@ def test_the_code_on_the_page_runs_as_it_is_pasted(page: Page, shared: Share, tm
         )
         assert ran.returncode == 0, f"{label}: {ran.stderr}"
         assert re.search(r"2\.52|y", ran.stdout), ran.stdout
+
+
+def test_through_the_jupyter_server_the_same_page_shows_what_a_hostile_model_is_called_as_text(
+    page: Page, wb: Workbench, lab: Jupyter
+) -> None:
+    hostile = models.add_constant(1.0)
+    name = '<img src=x onerror="document.title=1">=HYPERLINK("http://x")\u202e'
+    hostile.graph.input[0].name = hostile.graph.node[0].input[0] = name
+    wb.load("plus", models.save(hostile, lab.root / "hostile.onnx"))
+    code = wb.share("plus", label="by-jupyter").link.partition("#")[2]
+    try:
+        page.goto(f"{lab.url}infer-workbench/endpoint/share/claim#{code}")
+        page.get_by_role("button", name="Get the token").click()
+        field = page.get_by_label("Token", exact=True)
+        expect(field).to_have_value(re.compile("^wbk_"))
+        token = field.input_value()
+        assert "#" not in page.url and token not in page.url
+        page.get_by_role("button", name="Send").click()
+        expect(page.get_by_role("status")).to_contain_text("Answered after")
+        expect(page.locator(".answer")).to_contain_text('"outputs"')
+        base = f"{lab.url}infer-workbench/endpoint"
+        expect(page.locator(".code pre").last).to_contain_text(f"{base}/v2/models/plus/infer")
+        assert page.locator("img").count() == 0 and page.title() != "1"
+        assert "\u202e" not in page.locator("body").inner_text()
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+        again = page.context.new_page()
+        again.goto(f"{base}/share/claim#{code}")
+        again.get_by_role("button", name="Get the token").click()
+        expect(again.get_by_role("alert")).to_contain_text("used")
+        again.close()
+        page.screenshot(path="/tmp/shares/claim.png", full_page=True)
+    finally:
+        wb.revoke("by-jupyter")

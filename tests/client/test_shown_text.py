@@ -10,12 +10,15 @@ import pytest
 
 from tests.helpers.hostile_text import HOSTILE, harmful_in
 from tests.loadtest.runs import run
+from workbench.client.audit_results import AuditTable
 from workbench.client.futures import Job
 from workbench.client.model_card import described
 from workbench.client.results import CallTimings, Lines, LoadReport, ModelTable, Prediction
+from workbench.client.share_results import Share, SharedAccess, ShareTable
 from workbench.client.slow_requests import SlowRequests
 from workbench.client.summary import model_card, service_card, shared_card
 from workbench.client.window_stats import RecentFigures, VersionFigures
+from workbench.core.audit_entry import AuditEntry
 from workbench.core.description import Description, Graph, RunTimes
 from workbench.core.model import ModelState, ModelStatus, Signature, TensorSpec
 from workbench.loadtest.analysis.compare import compare
@@ -85,6 +88,29 @@ MADE: dict[str, Callable[[str], object]] = {
     "figures": lambda text: RecentFigures(60, 60, [VersionFigures(text, text, text, text)]),
     "job": failed_job,
     "report": lambda text: Report(load_test(text)),
+    "share": lambda text: Share(text, text, (text,), text, text, 1.0, version=text, env_file=text),
+    "shares": lambda text: ShareTable(
+        [
+            SharedAccess(
+                text,
+                text,
+                (text,),
+                "holds",
+                1.0,
+                16,
+                0.0,
+                1.0,
+                None,
+                1,
+                2,
+                0,
+                None,
+                version=text,
+                suspended={text: text},
+            )
+        ]
+    ),
+    "audit": lambda text: AuditTable([AuditEntry(1.0, text, text, text, text, text, text, text, text)]),
     "comparison": lambda text: compare(load_test(text), replace(load_test(f"{text}2"), machine={"cpu": text})),
 }
 
@@ -99,7 +125,7 @@ def test_hostile_text_is_shown_visibly_and_begins_no_line(make: Callable[[str], 
     html = getattr(hostile, "_repr_html_", None)
     if html is not None:
         assert not harmful_in(html())
-        assert "<b onclick" not in html()
+        assert "<b onclick" not in html() and "<img src=x" not in html()
 
 
 def test_a_job_is_shown_so_in_a_notebook_too() -> None:

@@ -10,9 +10,11 @@ HARMFUL = (
 )
 FORGED = "2026-01-01T00:00:00.000Z INFO workbench.serve: forged"
 HOSTILE = (
+    '=HYPERLINK("http://x")<img src=x onerror=alert(1)>'
     f"x\n{FORGED}\r{FORGED}\x85{FORGED}\u2028{FORGED}\x1b[2J\x9b1m\u202egnp.exe\u2066\u200b\ud800 [bold][link=file:x]"
 )
-"""Ends its line in every way, moves the cursor, turns the direction, hides, and cannot be encoded."""
+"""Is a formula and an element of HTML, ends its line in every way, moves the cursor, turns the direction, hides, and
+cannot be encoded."""
 
 
 def harmful_in(text: str, keep: str = "\n") -> set[str]:

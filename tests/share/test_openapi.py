@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from tests.helpers.hostile_text import HOSTILE, harmful_in
 from workbench.core.model import ModelState, ModelStatus, Signature, TensorSpec
 from workbench.core.tensor import DTYPES
 from workbench.share.code_samples import Endpoint
@@ -34,6 +35,21 @@ def test_the_document_is_valid() -> None:
     tensor = document["components"]["schemas"]["table.request"]["properties"]["inputs"]["prefixItems"][0]
     assert "age, fare" in tensor["description"]
     assert "'NaN'" in tensor["description"]
+
+
+def test_names_in_a_hostile_model_are_data_of_a_valid_document_and_shown_visibly() -> None:
+    hostile = (TensorSpec(HOSTILE, "FP32", (-1, 2), columns=(HOSTILE, "b")),)
+    document = openapi(ENDPOINT, [ModelStatus("m", "1", ModelState.READY, signature=Signature(hostile, hostile))], {})
+    OpenAPIV31SpecValidator(document).validate()
+    shown = [each["description"] for each in document["tags"]]
+    for calls in document["paths"].values():
+        for call in calls.values():
+            shown += [
+                call["summary"],
+                call.get("description", ""),
+                *(each["source"] for each in call.get("x-codeSamples", ())),
+            ]
+    assert shown and not harmful_in("".join(shown))
 
 
 def test_a_document_of_no_models_is_valid_too() -> None:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from tests.helpers.hostile_text import harmful_in
+from workbench.core.model import check_model_name
 from workbench.errors import InvalidInput
 from workbench.share.share_record import (
     check_in_flight,
@@ -12,6 +14,17 @@ from workbench.share.share_record import (
     parse_quota,
     parse_rate,
 )
+
+
+@pytest.mark.parametrize(
+    "text", ['=HYPERLINK("http://x")', "a\x1b[2J", "<img src=x onerror=y>", "a\u202eb", "a\nb", "-a", "@a"]
+)
+def test_nothing_that_is_more_than_a_word_becomes_a_label_or_names_a_model(text: str) -> None:
+    """Labels and names go into tables, files of spreadsheets, metrics, logs and pages."""
+    for check in (check_label, check_model_name):
+        with pytest.raises(InvalidInput) as caught:
+            check(text)
+        assert not harmful_in(caught.value.message)
 
 
 @pytest.mark.parametrize(
