@@ -38,3 +38,22 @@ def save_mlp(sizes: tuple[int, ...], path: Path, seed: int = 0) -> Path:
     )
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10), path)
     return path
+
+
+def save_addition(amount: int, path: Path) -> Path:
+    """y = x + amount, FP32 [batch, 4]: versions that are told apart by what they answer."""
+    onnx.save(
+        helper.make_model(
+            helper.make_graph(
+                [helper.make_node("Add", ["x", "amount"], ["y"])],
+                "addition",
+                [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 4])],
+                [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 4])],
+                [numpy_helper.from_array(np.float32(amount).reshape(()), "amount")],
+            ),
+            opset_imports=[helper.make_opsetid("", 17)],
+            ir_version=10,
+        ),
+        path,
+    )
+    return path
