@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
@@ -20,7 +21,7 @@ from workbench.core.cores import usable_cores
 from workbench.core.messages import InferRequest, InferResponse, ReleaseReason
 from workbench.core.model import FREE, ModelState, Signature, TensorSpec
 from workbench.core.ports import Outcome
-from workbench.core.run_marks import ModelKey, RunMarks
+from workbench.core.run_marks import ModelKey, RunMarks, marked_runs, open_marks
 from workbench.core.tensor import Array
 from workbench.engine import Engine
 from workbench.engine.deployment import CHECKED_BATCHES, LONE_TURNS
@@ -244,6 +245,24 @@ async def test_where_a_run_of_several_callers_crashed_a_share_has_runs_of_its_ow
         *(ask(engine, value, caller=caller) for value, caller in enumerate(("", "s1", "", "s1", "s2")))
     )
     assert sorted(session.batches) == [1, 2, 2]
+
+
+async def test_the_mark_names_the_share_while_all_inside_is_its_own(start: Start) -> None:
+    descriptor = open_marks()
+    assert descriptor is not None
+    session = FakeSession()
+    settings = {"instances": 2, "batching": "never"}
+    engine = await loaded(start, session, marks=RunMarks(os.dup(descriptor)), settings=settings)
+    for callers, named in ((("s1",), "s1"), (("s1", "s1"), "s1"), (("",), ""), (("s1", ""), ""), (("", "s1"), "")):
+        session.hold()
+        asked = []
+        for caller in callers:
+            asked.append(ask(engine, 1, caller=caller))
+            await entered(session)
+        assert [each.caller for each in marked_runs(descriptor)] == [named], callers
+        session.gate.set()
+        await asyncio.gather(*asked)
+    os.close(descriptor)
 
 
 async def test_short_runs_go_on_the_event_loop_and_batch_there(start: Start) -> None:

@@ -174,13 +174,16 @@ class Executor:
         """Note whose the run is that begins, `caller`'s where all of it is. Subtleness ahead: others may run beside it,
         under the same mark. Who comes while there is a share's name looks here too; so it is set before they are
         counted, and where it is not everybody's inside it is nobody's."""
-        if any(ticket.request.caller != caller for ticket in tickets):
-            caller = ""
+        for ticket in tickets:
+            if ticket.request.caller != caller:
+                caller = ""
+                break
         with self._lock:
             before, self._caller = self._caller, caller
             if len(self._inside) > 1 and caller != before:
                 self._caller = ""
-            self._note(self._caller)
+            if self._caller != before:
+                self._note(self._caller)
 
     def _without_run(self, session: Session, batch: Batch) -> Done:
         outputs = session.signature.outputs
