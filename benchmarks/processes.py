@@ -81,6 +81,15 @@ class Running:
                 total += process.memory_full_info().pss
         return total
 
+    def cpu_s(self) -> float:
+        """The processor time of all its processes that live, since each began."""
+        total = 0.0
+        for process in self.processes():
+            with contextlib.suppress(psutil.Error):
+                spent = process.cpu_times()
+                total += spent.user + spent.system
+        return total
+
     def stop(self, patience_s: float = STOP_S) -> None:
         if self.process.poll() is None:
             self.process.terminate()

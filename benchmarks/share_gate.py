@@ -164,16 +164,27 @@ def cost(served: Service, rounds: int, seconds: int, scratch: Path) -> None:
     row = rows_of("small", 1)[0]
     tokens = {"owner": served.token, "no rate": shared(served, "free", None), "a rate": shared(served, "rated", 1e6)}
     found: dict[str, list[float]] = {name: [] for name in tokens}
+    spent: dict[str, list[float]] = {name: [] for name in tokens}
     for number in range(rounds + 1):
         for name in tokens if number % 2 else reversed(tokens):
             body = oip_body(row, "json", {"Authorization": f"Bearer {tokens[name]}"})
-            load = drive(f"{served.url}/v2/models/small/infer", body, 32, seconds if number else 1, scratch)
+            before, lasts = served.running.cpu_s(), seconds if number else 1
+            load = drive(f"{served.url}/v2/models/small/infer", body, 32, lasts, scratch)
             assert not load.errors, name
             if number:
                 found[name].append(load.requests_per_s)
+                spent[name].append((served.running.cpu_s() - before) / (load.requests_per_s * lasts))
     for name, rates in found.items():
-        ratio = statistics.median(mine / owner for mine, owner in zip(rates, found["owner"], strict=True))
-        print(f"{name:10} {statistics.median(rates):8.0f} requests/s at 32 connections, x{ratio:.3f} of the owner's")
+        ratio = _ratio(rates, found["owner"])
+        cpu_us = statistics.median(spent[name]) * 1e6
+        print(
+            f"{name:10} {statistics.median(rates):8.0f} requests/s at 32 connections, x{ratio:.3f} of the owner's; "
+            f"{cpu_us:.1f} us of CPU time each, x{_ratio(spent[name], spent['owner']):.3f}"
+        )
+
+
+def _ratio(mine: list[float], owners: list[float]) -> float:
+    return statistics.median(each / owner for each, owner in zip(mine, owners, strict=True))
 
 
 def flood(served: Service, rounds: int, seconds: int) -> None:
