@@ -190,6 +190,15 @@ def test_the_verbs_of_a_client_speak_to_a_running_service(
         assert "is not KEY=VALUE" in said("set", "plus", "max_batch", status=2)
         assert "16" in said("show", "plus")
         assert serve.published["url"] in said("status")
+        assert "there was no rollout of model 'plus': begin one with" in said("rollout", "plus", status=2)
+        other = models.save(models.add_constant(3.0), tmp_path / "other.onnx")
+        said("load", "plus", str(other), "--no-route")
+        began = said("rollout", "plus", "v2", "--steps", "25,100", "--every", "10m", "--guard", "errors<2%")
+        assert began.startswith("rollout of plus, version 2: step 1 of 2, 25 %; ") and " left; guard errors<2%" in began
+        assert "step 1 of 2, 25 %" in said("rollout", "plus")
+        assert "is running" in said("rollout", "plus", "--resume", status=2)
+        assert "version 2: stopped at 25 %: by owner" in said("rollout", "plus", "--stop")
+        assert "1,much" in said("rollout", "plus", "v2", "--steps", "1,much", status=2)
         assert "nothing is shared" in said("shares")
         shared = said("share", "plus", "--with", "team-a", "--rate", "20/s", "--expires", "1d")
         assert "/share/claim#" in shared and "wbk_" not in shared

@@ -74,8 +74,9 @@ class Rollout:
         if found.status != "running":
             return text
         left_s = found.step_ends_at - time.time()
-        more = f"{left_s:.0f} s left" if left_s > 0 else "waiting until there is enough to tell"
-        return f"{text}; {more}{f'; {found.reason}' if found.reason else ''}"
+        more = f"{_spelled(left_s)} left" if left_s > 0 else "waiting until there is enough to tell"
+        guard = "" if found.clauses else f"; guard {found.guard}, not looked at yet"
+        return f"{text}; {more}{guard}{f'; {found.reason}' if found.reason else ''}"
 
     def _cells(self) -> Iterator[list[str]]:
         for each in self._found.clauses:
@@ -88,6 +89,14 @@ class Rollout:
     def _repr_html_(self) -> str:
         rows = [[escape(cell) for cell in row] for row in self._cells()]
         return f"<div><b>{escape(self._title())}</b>{html_table(list(_HEAD), rows) if rows else ''}</div>"
+
+
+def _spelled(seconds: float) -> str:
+    """Format 45 as `45 s`, 250 as `4 min 10 s`, 90000 as `25 h`."""
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60} min" if minutes % 60 else f"{minutes // 60} h"
+    return " ".join([*([f"{minutes} min"] if minutes else []), *([f"{rest} s"] if rest or not minutes else [])])
 
 
 def steps_from(steps: Sequence[float] | str) -> list[float]:
