@@ -55,6 +55,10 @@ async def watched(client: AsyncClient) -> None:
         pass
 
 
+async def begun(client: AsyncClient) -> None:
+    await client.start_rollout("m", "2", steps=[1], every_s=1, guard="", on_breach="halt", least_calls=1)
+
+
 CALLS: dict[str, tuple[Callable[[AsyncClient], Awaitable[object]], str]] = {
     "service": (AsyncClient.service, "did not answer GET /control/status within 0.1 s"),
     "reach": (AsyncClient.reach, "did not answer GET /control/status within 0.1 s"),
@@ -90,6 +94,10 @@ CALLS: dict[str, tuple[Callable[[AsyncClient], Awaitable[object]], str]] = {
     "rollback": (lambda client: client.rollback("m"), "no sign of life .* rolling back 'm'"),
     "label": (lambda client: client.label("m", {"a": "1"}), "no sign of life .* labelling versions of 'm'"),
     "route": (lambda client: client.route("m", {"2": 0.1}), "no sign of life .* routing calls of 'm'"),
+    "start_rollout": (begun, "no sign of life .* beginning a rollout of 'm'"),
+    "rollout": (lambda client: client.rollout("m"), "did not answer GET /control/models/m/rollout within"),
+    "stop_rollout": (lambda client: client.stop_rollout("m"), "no sign of life .* stopping the rollout of 'm'"),
+    "resume_rollout": (lambda client: client.resume_rollout("m"), "no sign of life .* resuming the rollout of 'm'"),
     "versions": (lambda client: client.versions("m"), "did not answer GET /control/models/m/versions within"),
     "lend": (lent, "does not answer"),
     "snapshots": (watched, "sent no figures for 0.1 s"),
