@@ -157,3 +157,17 @@ async def test_a_body_without_a_token_is_small_and_has_a_time(
     async with asyncio.timeout(60):
         said = await (await half_sent("/share/claim", "x")).read()
     assert said.startswith(b"HTTP/1.1 504") and b"did not come whole" in said
+
+
+async def test_a_half_sent_request_of_a_revoked_share_ends_with_it(shared: Shared, half_sent: HalfSent) -> None:
+    made = await shared.share(label="leaving")
+    assert (await shared.call("POST", INFER, made["token"], BODY))[0] == 200
+    reader = await half_sent(INFER, made["token"])
+
+    async def reached() -> bool:  # else its first byte would be refused
+        (share,) = [each for each in await shared.owner.shares() if each.id == made["id"]]
+        return share.in_flight == 1
+
+    await eventually(reached)
+    await shared.owner.revoke(made["id"])
+    assert (await asyncio.wait_for(reader.readline(), 60)).startswith(b"HTTP/1.1 401 ")
