@@ -26,8 +26,8 @@
 
 Each class carries a `code`, never an HTTP status: `protocols/status_codes.py` alone maps codes to what goes on a wire.
 A message is one line, and what it quotes is made visible. It says what was asked, what was found and what to try, and
-never holds a token, an internal name or a
-path that the caller did not send.
+never holds a token, an internal name or a path that the caller did not send. Lines to paste are notes of the exception
+(`add_note`), which are shown below it where it is raised and go no further.
 """
 
 from __future__ import annotations
@@ -47,8 +47,9 @@ class WorkbenchError(Exception):
         super().__init__(self.message)
 
     def _render_traceback_(self) -> list[str]:
-        """What IPython prints for this error: one line, not our frames."""
-        return [f"{type(self).__name__}: {self.message}"]
+        """What IPython prints for this error: one line and what is to be pasted, not our frames."""
+        notes = (visible(note, keep="\n") for note in getattr(self, "__notes__", ()))
+        return [f"{type(self).__name__}: {self.message}", *notes]
 
 
 class InvalidInput(WorkbenchError):

@@ -145,24 +145,6 @@ def is_known(source: object) -> bool:
     return fits and not packages.isdisjoint(CONVERTERS)
 
 
-def python_way(source: object) -> str:
-    """How to serve an object that nothing converts, to be pasted; empty where its values cannot be frozen either."""
-    from workbench.convert.python.python_values import Frozen
-
-    try:
-        Frozen().name("model", source)
-    except Exception:  # of the object's own parts, of any class
-        return ""
-    if any(callable(getattr(source, method, None)) for method in ("predict", "transform")):
-        return "serve it as Python: %infer load NAME obj --as-python --sample X[:5] (as_python=True)"
-    if not callable(source):
-        return ""
-    return (
-        "serve it as Python, by a cell that begins with %%infer function NAME --sample X[:5] and defines "
-        f"`def predict(x): return ...` with your {type(source).__name__}"
-    )
-
-
 def _imported(reference: str) -> Converter:
     module, _, function = reference.partition(":")
     return cast(Converter, getattr(importlib.import_module(module), function))

@@ -22,9 +22,11 @@ from workbench.client.load_progress import LoadProgress
 from workbench.client.request_body import CHUNK
 from workbench.client.results import LoadReport
 from workbench.convert.conversion import conversion
-from workbench.convert.converters import Converted, converter_for, python_way, words
+from workbench.convert.converters import Converted, converter_for, words
 from workbench.convert.export_check import Comparison, DoesNotAgree, compare_with_original
+from workbench.convert.exporter_age import too_old
 from workbench.convert.python.python_function import PythonFunction, is_function
+from workbench.convert.python.python_way import python_way
 from workbench.convert.python.sample_arrays import unsendable
 from workbench.convert.serving_version import ServingVersion, serving_version
 from workbench.core.foreign_formats import HEAD_BYTES, foreign
@@ -331,14 +333,20 @@ def _converted(source: object, sample: object | None) -> Converted:
     try:
         return converter_for(source)(source, sample)
     except Unsupported as error:
-        if is_function(source) or "as_python" in error.message or not (way := python_way(source)):
+        way, cell = ("", "") if is_function(source) or "as_python" in error.message else python_way(source)
+        if not way:
             raise
         if why := unsendable(sample):
             raise Unsupported(f"{error.message}. It cannot be served as Python either while {why}") from error
-        raise Unsupported(f"{error.message}. Or {way}") from error
+        advised = Unsupported(f"{error.message}. Or {way}")
+        if cell:
+            advised.add_note(f"\n{cell}")
+        raise advised from error
     except WorkbenchError:
         raise
     except Exception as error:
+        if told := too_old(error):
+            raise Unsupported(f"{type(source).__name__} was not exported: {told}") from error
         raise ModelError(
             f"the export of {type(source).__name__} failed in a library, with {words(error)}; nothing was loaded. Try "
             "it with rows of your own, as sample=X[:100] (--sample X[:100]), or export it yourself and load the file"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import linecache
 import os
 import re
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +17,7 @@ import pandas as pd
 import pytest
 import torch
 from catboost import CatBoostClassifier
+from numpy.testing import assert_array_equal
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.datasets import load_iris
 from sklearn.pipeline import make_pipeline
@@ -22,10 +25,11 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
 from sklearn.tree import DecisionTreeClassifier
 
 from workbench.api import Workbench
-from workbench.convert.converters import converter_for, python_way
+from workbench.convert.converters import converter_for
 from workbench.convert.python.python_annotations import annotated_inputs, annotated_outputs
 from workbench.convert.python.python_function import PythonFunction, convert
 from workbench.convert.python.python_names import needed_names
+from workbench.convert.python.python_way import python_way
 from workbench.errors import InvalidInput, ModelError, Unsupported
 
 X, Y = load_iris(return_X_y=True)
@@ -321,15 +325,54 @@ def test_serving_as_python_is_not_offered_for_a_sample_that_cannot_be_sent(wb: W
 
 
 def test_serving_as_python_is_offered_only_where_the_object_can_be_frozen() -> None:
-    assert (
-        python_way(Doubles()) == "serve it as Python: %infer load NAME obj --as-python --sample X[:5] (as_python=True)"
-    )
-    assert "%%infer function NAME --sample X[:5]" in python_way(Triples())
+    line = "serve it as Python: %infer load NAME obj --as-python --sample X[:5] (as_python=True)"
+    assert python_way(Doubles()) == (line, "")
     held = Doubles()
     held.lock = LOCK  # type: ignore[attr-defined]
     frame = pd.DataFrame({"a": [1.0, 2, 3, 4] * 5, "k": pd.Categorical(["u", "v"] * 10)})
     trained = CatBoostClassifier(iterations=2, cat_features=["k"], verbose=0, allow_writing_files=False)
-    for without in (held, LOCK, 3, trained.fit(frame, [0, 1] * 10)):
-        assert python_way(without) == ""
+    for without in (held, LOCK, 3, np, X, trained.fit(frame, [0, 1] * 10)):
+        assert python_way(without) == ("", "")
     with pytest.raises(Unsupported, match="lock cannot be loaded; a model is a path"):
         converter_for(LOCK)
+
+
+class Writes:
+    def fit(self, X: Any) -> None: ...
+
+    def close(self) -> None: ...
+
+    def written(self, X: Any) -> Any:
+        return 3 * X
+
+
+class Connected:
+    def __init__(self, factor: int) -> None:
+        self.lock = threading.Lock()
+        self.factor = factor
+
+    def __call__(self, X: Any) -> Any:
+        return self.factor * X
+
+
+def test_an_object_that_nobody_knows_comes_with_a_cell_to_paste_which_serves_it(
+    wb: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space = {"writer": Writes(), "Connected": Connected, "connected": Connected(3)}
+    for name, value in space.items():
+        monkeypatch.setattr(sys.modules["__main__"], name, value, raising=False)
+    for name in ("writer", "connected"):
+        with pytest.raises(
+            Unsupported, match=r"an object of scikit-learn, .*Or serve what it does as a func"
+        ) as caught:
+            wb.load("m", space[name])
+        assert "\n" not in caught.value.message
+        assert caught.value._render_traceback_()[1:] == caught.value.__notes__
+        head, _, cell = caught.value.__notes__[0].strip().partition("\n")
+        assert head == "%%infer function NAME --sample X[:5]"
+        file = f"<ipython-input-{name}>"
+        cell = cell.replace("...", "3")
+        linecache.cache[file] = (len(cell), None, cell.splitlines(keepends=True), file)
+        exec(compile(cell, file, "exec"), space)  # noqa: S102
+        wb.function(name, predict=space["predict"], sample=X[:5])
+        assert_array_equal(wb.predict(name, X[:5])["output"], 3 * X[:5])

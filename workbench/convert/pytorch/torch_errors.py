@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from workbench.convert.exporter_age import too_old
 from workbench.errors import InvalidInput, ModelError, Unsupported, WorkbenchError
 
 IN_PYTHON = "keep that step in Python, beside the model"
@@ -53,6 +54,8 @@ def told(error: BaseException, kind: str) -> WorkbenchError:
         )
     if "OutOfMemoryError" in type(error).__name__ or isinstance(error, MemoryError):
         return ModelError(f"there is too little memory to export {kind}; nothing was loaded")
+    if told := too_old(error):
+        return Unsupported(f"{kind} was not exported: {told}")
     cause = causes[-1]
     line = _users_line(cause, text)
     where = f", in {line}" if line else ""

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from workbench.convert.exporter_age import too_old
 from workbench.convert.scikit.column_steps import ENCODERS, FILLERS, NeedsDouble
 from workbench.convert.scikit.frame_columns import INPUT, input_columns, is_text
 from workbench.convert.scikit.graph_parts import OPSETS
@@ -140,6 +141,8 @@ def _by_skl2onnx(
         raise Unsupported(f"{kind} has no ONNX form: {why}") from failure
     if unknown := _UNKNOWN.match(reason):
         raise Unsupported(f"{kind} has no ONNX form: skl2onnx knows no conversion of {unknown[1]}") from failure
+    if failure is not None and (told := too_old(failure)):
+        raise Unsupported(f"{kind} was not exported: {told}") from failure
     raise Unsupported(f"{kind} has no ONNX form: skl2onnx failed on it ({reason})") from failure
 
 
