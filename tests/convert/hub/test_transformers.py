@@ -182,7 +182,16 @@ def config(**said: Any) -> str:
         ({"config.json": config(), "pytorch_model.bin": "x"}, Unsupported, "weights are a pickle"),
         ({"config.json": config(), "model.safetensors": "x", "tokenizer.json": "{}"}, ModelError, "cannot be read"),
         ({"config.json": config(architectures=["BertModel"])}, Unsupported, "BertModel, which has no head"),
-        ({"config.json": config(architectures=["Mine"], auto_map={})}, Unsupported, "code that lies in the folder"),
+        (
+            {"config.json": config(architectures=["Mine"], auto_map={})},
+            Unsupported,
+            "code that lies in the folder.*trust_r",
+        ),
+        (
+            {"config.json": config(architectures=["NewForSequenceClassification"], transformers_version="99.0")},
+            Unsupported,
+            r"NewFor\w+, which transformers [0-9.]+ does not have; it was written by transformers 99.0",
+        ),
         ({"modules.json": "[]"}, ModelError, "the folder cannot be read"),
         ({"modules.json": "[3]"}, ModelError, "modules.json cannot be read"),
         ({"modules.json": '[{"type": "torch.hub"}]'}, Unsupported, "'torch.hub' in modules.json is code of its own"),

@@ -66,7 +66,16 @@ def opened_folder(folder: Path) -> object:
     kind = names[0] if names else str(config.get("model_type", "a model"))
     task = task_of(kind)
     if "auto_map" in config and not hasattr(transformers, kind):
-        raise Unsupported(f"{kind} is code that lies in the folder, which is not run; load the live object instead")
+        raise Unsupported(
+            f"{kind} is code that lies in the folder, which is not run; load the live object instead: where you trust "
+            "the code, from_pretrained(folder, trust_remote_code=True) of its AutoModel class makes it"
+        )
+    if not hasattr(transformers, kind) and not _is_known(transformers, kind):
+        newer = f"; it was written by transformers {by}" if (by := config.get("transformers_version")) else ""
+        raise Unsupported(
+            f"the folder holds {kind[:100]}, which transformers {transformers.__version__} does not have{newer}. Try "
+            "pip install --upgrade transformers, or make the model with its own library and load the live object"
+        )
     if task is None or not hasattr(transformers, kind):
         raise Unsupported(
             f"the folder holds {kind}, which has no head whose answer is served as text ({SERVED} are); load "
@@ -85,7 +94,8 @@ def opened_folder(folder: Path) -> object:
         getattr(transformers, kind).from_pretrained, folder, use_safetensors=True, output_loading_info=True
     )
     _check_complete(info, kind)
-    return model.eval(), _read(getattr(transformers, beside).from_pretrained, folder)
+    part = "'s tokenizer" if beside == "AutoTokenizer" else "'s image processor"
+    return model.eval(), _read(getattr(transformers, beside).from_pretrained, folder, part)
 
 
 def _sentence_transformer(folder: Path) -> object:
@@ -175,15 +185,20 @@ def _check_weights(folder: Path) -> None:
     raise ModelError("the folder has a config.json and no weights (model.safetensors); copy the whole folder")
 
 
-def _read(read: Any, folder: Path, **options: Any) -> Any:
+def _is_known(transformers: Any, model_type: str) -> bool:
+    """Whether a configuration that names no class is of one of the library's kinds."""
+    return model_type == "a model" or model_type in transformers.models.auto.configuration_auto.CONFIG_MAPPING_NAMES
+
+
+def _read(read: Any, folder: Path, part: str = "", **options: Any) -> Any:
     try:
         return read(str(folder), local_files_only=True, **options)
     except ImportError as error:
-        raise Unsupported(f"the folder cannot be read without another package: {_first_line(error)}") from None
+        raise Unsupported(f"the folder{part} cannot be read without another package: {_first_line(error)}") from None
     except Exception as error:  # transformers raises what its parts raise: of JSON, of safetensors, of tokenizers
         raise ModelError(
-            f"the folder cannot be read ({type(error).__name__}: {_first_line(error)}); copy the whole folder again, "
-            "or write it with save_pretrained(folder)"
+            f"the folder{part} cannot be read ({type(error).__name__}: {_first_line(error)}); copy the whole "
+            "folder again, or write it with save_pretrained(folder)"
         ) from None
 
 
