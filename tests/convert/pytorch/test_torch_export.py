@@ -271,6 +271,32 @@ class ByRows(nn.Module):
         return x * 2 if x.shape[0] > 3 else x
 
 
+@pytest.mark.parametrize("rows", [1, 5])
+def test_a_size_that_is_decided_on_is_the_examples_own_however_few_rows_are_tried_with(rows: int) -> None:
+    x = torch.randn(rows, 4)
+    report, client = loaded(ByRows(), x)
+    assert f"batches of exactly {rows} because of line" in report.exported
+    np.testing.assert_allclose(answers(client, x)["output"], ByRows()(x))
+
+
+@pytest.mark.parametrize(
+    ("net", "x", "said"),
+    [
+        (
+            nn.Sequential(nn.Linear(4, 3), nn.LazyLinear(2)),
+            torch.ones(2, 4),
+            r"its layer '1' \(LazyLinear\) has no weights",
+        ),
+        (nn.LazyLinear(2), None, "LazyLinear is not ready yet: it has no weights; call it once"),
+        (nn.Linear(4, 2), torch.ones(0, 4), r"holds no rows \(float32 \[0, 4\]\); give one or more"),
+    ],
+)
+def test_a_module_without_weights_and_an_example_without_rows_are_refused(net: nn.Module, x: Any, said: str) -> None:
+    with pytest.raises(InvalidInput, match=said):
+        loaded(net, x)
+    assert any(torch.nn.parameter.is_lazy(each) for each in net.parameters()) == ("weights" in said)
+
+
 def test_a_size_that_is_decided_on_in_axis_0_is_called_the_batch() -> None:
     report, _ = loaded(ByRows(), torch.randn(2, 4))
     assert "batches of exactly 2 because of line" in report.exported

@@ -25,7 +25,9 @@ class Axis:
     places: tuple[tuple[int, int], ...]
     """(which input, which of its axes)"""
     size: int
-    """In the example."""
+    """In what is exported, or tried, with."""
+    given: int = 0
+    """In the user's own example, where that is known."""
 
 
 def free_axes(run: Run, tensors: Sequence[torch.Tensor]) -> list[Axis]:

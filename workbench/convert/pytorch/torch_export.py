@@ -183,6 +183,8 @@ def _export_into(
                 saved = save(folder / "model.onnx", exported, call.names, names, inputs, axes, say)
         except Exception as error:  # torch raises whatever its decompositions do
             raise torch_errors.told(error, kind) from error
+        for axis in saved.fixed:
+            small = resized(small, axis, axis.size)
         say("asking the original for its own answers")
         checks = _checks(run, call, small, saved.axes)
         notes = [_free(saved.axes), *_fixed(saved.fixed, small, saved.axes, module)]
@@ -224,9 +226,11 @@ def _tried(
                 f"{kind} answers the same input differently each time, in {name!r}, also in eval mode, so no export "
                 "can be compared with it; look for random numbers, or for dropout without training=self.training"
             )
+    first = next((tensor for tensor in call.tensors if tensor.ndim), call.tensors[0])
+    if not first.shape[:1].numel():
+        raise InvalidInput(f"the example of {kind} holds no rows ({_shape(first)}); give one or more")
     taken = set(call.names)
     names = [name if name not in taken else f"{name}_out" for name in named]
-    first = next((tensor for tensor in call.tensors if tensor.ndim), call.tensors[0])
     small = list(call.tensors)
     if first.ndim and first.shape[0] > 4:  # axes are looked for on few rows, where these are enough
         places = tuple((which, 0) for which, each in enumerate(small) if each.shape[:1] == first.shape[:1])
@@ -246,7 +250,8 @@ def _tried(
         except Exception:  # it takes one row only, whatever it took before
             size = axis.size
         small = resized(small, axis, size)
-        found.append(Axis(axis.name, axis.places, size))
+        which, place = axis.places[0]
+        found.append(Axis(axis.name, axis.places, size, given=call.tensors[which].shape[place]))
     return names, small, found
 
 

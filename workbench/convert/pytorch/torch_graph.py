@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ class Saved:
     axes: list[Axis]
     """The free ones."""
     fixed: list[Axis]
-    """Those that the module takes in other sizes, and its graph does not."""
+    """Those that the module takes in other sizes, and its graph does not; each of the size that the graph takes."""
 
 
 def save(
@@ -47,7 +47,7 @@ def save(
     say: Any,
 ) -> Saved:
     """Write `module` to `path`. An axis that the exporter found to have one size is tried once more without its name,
-    which is less strict, and is fixed where the file then answers wrongly at other sizes.
+    which is less strict. Where the file then answers wrongly at other sizes, it is fixed at the one that the user gave.
 
     Raises what torch does.
     """
@@ -78,8 +78,10 @@ def save(
                 if not _wrong(path, module, inputs, tensors, free):
                     return Saved(opset, free, fixed)
         say("exporting once more, with a fixed size")
-        fixed += [axis for axis in free if axis.name in wrong]
-        free = [axis for axis in free if axis.name not in wrong]
+        for axis in [axis for axis in free if axis.name in wrong]:
+            free.remove(axis)
+            fixed.append(replace(axis, size=axis.given or axis.size))
+            tensors = resized(tensors, axis, fixed[-1].size)
 
 
 def _exported(

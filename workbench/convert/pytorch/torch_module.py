@@ -37,10 +37,22 @@ def convert(source: object, sample: object | None) -> Converted:
         )
     module: Any = unwrapped(source)
     kind = kind if kind == "ExportedProgram" else type(module).__name__
+    _check_weights(module, kind)
     example = example_of(module, sample, called or last_call(module), kind, said)
     call = call_of(module, tuple(example.args), example.kwargs or {})
     expect_inputs({name: [FREE] * each.dim() for name, each in zip(call.names, call.tensors, strict=True)})
     return converted(export_module(module, example.args, example.kwargs, kind=kind), example, kind)
+
+
+def _check_weights(module: Any, kind: str) -> None:
+    """InvalidInput for lazy layers without weights: the first call makes them up, in the export others than here."""
+    for name, part in module.named_modules():
+        own = (*part.parameters(recurse=False), *part.buffers(recurse=False))
+        if any(torch.nn.parameter.is_lazy(each) for each in own):
+            layer = f"its layer {name!r} ({type(part).__name__})" if name else "it"
+            raise InvalidInput(
+                f"{kind} is not ready yet: {layer} has no weights; call it once, train it, and load it then"
+            )
 
 
 def example_of(
