@@ -96,6 +96,7 @@ CALLS: dict[str, tuple[Callable[[AsyncClient], Awaitable[object]], str]] = {
     "route": (lambda client: client.route("m", {"2": 0.1}), "no sign of life .* routing calls of 'm'"),
     "start_rollout": (begun, "no sign of life .* beginning a rollout of 'm'"),
     "rollout": (lambda client: client.rollout("m"), "did not answer GET /control/models/m/rollout within"),
+    "rollouts": (lambda client: client.rollouts(), "did not answer GET /control/rollouts within"),
     "stop_rollout": (lambda client: client.stop_rollout("m"), "no sign of life .* stopping the rollout of 'm'"),
     "resume_rollout": (lambda client: client.resume_rollout("m"), "no sign of life .* resuming the rollout of 'm'"),
     "versions": (lambda client: client.versions("m"), "did not answer GET /control/models/m/versions within"),

@@ -86,6 +86,10 @@ def test_the_walk_finds_every_route(extension: InferWorkbench) -> None:
         (f"{api}/models/name/rollback", "post"),
         (f"{api}/models/name/labels", "post"),
         (f"{api}/models/name/route", "post"),
+        (f"{api}/models/name/rollout", "get"),
+        (f"{api}/models/name/rollout", "post"),
+        (f"{api}/models/name/rollout/stop", "post"),
+        (f"{api}/models/name/rollout/resume", "post"),
         (f"{api}/models/name/compare/name/name", "get"),
         (f"{api}/bench", "get"),
         (f"{api}/bench/name", "get"),
@@ -128,7 +132,7 @@ async def test_who_is_not_authorised_is_refused_everywhere(
     statuses = await refusals(extension, jp_fetch, jp_ws_fetch)
     assert set(statuses) == {403}
     assert [resource for _, resource in Porter.asked] == [RESOURCE] * len(statuses)
-    assert [action for action, _ in Porter.asked].count("write") == 16
+    assert [action for action, _ in Porter.asked].count("write") == 19
 
 
 @pytest.mark.parametrize(("denied", "words"), [("contents", "read this server's files"), ("kernels", "outside")])

@@ -15,6 +15,7 @@ from tests.models import add_constant
 from workbench.client.client import AsyncClient
 from workbench.client.shared_service import SharedService
 from workbench.jupyter import version_routes
+from workbench.jupyter.events import ROLLOUT
 from workbench.jupyter.extension import InferWorkbench
 from workbench.jupyter.version_routes import CompareVersionsHandler
 
@@ -99,3 +100,39 @@ async def test_versions_are_seen_split_labelled_compared_taken_back_and_unloaded
 
 def read(part: bytes) -> list[dict[str, Any]]:
     return [json.loads(line) for line in part.splitlines()]
+
+
+async def test_a_rollout_is_begun_seen_stopped_and_told_as_an_event(
+    ask: Ask, extension: InferWorkbench, workplace: SharedService, jp_root_dir: Path
+) -> None:
+    told: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
+
+    async def hear(logger: object, schema_id: str, data: dict[str, Any]) -> None:
+        told.put_nowait((data["event"], data["told"]))
+
+    assert extension.serverapp is not None
+    extension.serverapp.event_logger.add_listener(schema_id=ROLLOUT, listener=hear)
+    (jp_root_dir / "plus.onnx").write_bytes(add_constant(1.0).SerializeToString())
+    await ask("models", "plus", "load", body={"path": "plus.onnx"})
+    record = workplace.record()
+    assert record is not None
+    (jp_root_dir / "two.onnx").write_bytes(add_constant(2.0).SerializeToString())
+    async with AsyncClient(record.url, record.token) as owner:
+        await owner.load("plus", jp_root_dir / "two.onnx", route=False)
+        await owner.route("plus", {"2": 0.5}, by="user")
+        assert (await ask("models", "plus", "versions"))["by"] == "user"
+        await owner.route("plus", {})
+    assert (await ask("models", "plus", "versions"))["by"] == ""
+    assert await ask("models", "plus", "rollout") == {"rollout": None}
+    assert (await refused(ask, "rollout", "stop", body={}))[0] == 404
+    assert (await refused(ask, "rollout", body={"version": "2", "steps": [1, 0.5]}))[0] == 400
+    begun = await ask("models", "plus", "rollout", body={"version": "2", "steps": [0.25, 1], "guard": "errors<1%"})
+    assert (begun["status"], begun["told"]) == ("running", "version 2: step 1 of 2, 25 %")
+    async with asyncio.timeout(30):
+        assert await told.get() == ("step", "version 2: step 1 of 2, 25 %")
+    found = (await ask("models", "plus", "rollout"))["rollout"]
+    assert (found["began_at"], found["steps"]) == (begun["began_at"], [0.25, 1.0])
+    assert (await refused(ask, "rollout", "resume", body={}))[0] == 409
+    assert (await ask("models", "plus", "rollout", "stop", body={}))["status"] == "stopped"
+    async with asyncio.timeout(30):
+        assert await told.get() == ("stopped", "version 2: stopped at 25 %: by owner")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from workbench.client.share_results import SharedAccess
+from workbench.core.rollout_view import RolloutView
 from workbench.live.tick import Tick
 from workbench.live.view import ServiceView
 
@@ -19,6 +20,8 @@ class Heard:
         self.works = 0
         self.calls: list[str] = []
         """The labels of the shares that were called for the first time."""
+        self.rollouts: list[str] = []
+        """What rollouts were said to be."""
 
     def service_changed(self, service: ServiceView) -> None:
         self.services.append(service)
@@ -28,6 +31,9 @@ class Heard:
 
     def share_called(self, share: SharedAccess) -> None:
         self.calls.append(share.label)
+
+    def rollout_changed(self, rollout: RolloutView) -> None:
+        self.rollouts.append(rollout.told)
 
     def ticked(self, tick: Tick) -> None:
         self.ticks.append(tick)

@@ -19,6 +19,7 @@ from tests.live.ticks import FakeService
 from workbench.client import own_connector
 from workbench.client.share_results import SharedAccess
 from workbench.client.shared_service import SharedService
+from workbench.core.rollout_view import RolloutView
 from workbench.errors import StorageError, Unavailable
 from workbench.live.view import SILENT
 from workbench.live.watch import Watch, observe
@@ -87,6 +88,19 @@ async def test_the_first_call_of_a_share_is_told_once_and_not_what_was_before(wa
     watch._update_shares(shares(old=True, a=True, b=False))
     watch._update_shares(shares(old=True, a=True, b=True))
     assert heard.calls == ["a", "b"]
+
+
+async def test_what_becomes_of_a_rollout_is_told_once_and_not_what_was_before(watch: Watch, heard: Heard) -> None:
+    def at(told: str, changed_at: float, status: str = "running", began_at: float = 1.0) -> RolloutView:
+        times = began_at, changed_at, 9.0, 1.0, changed_at
+        return RolloutView("m", "2", "1", status, told, "", 1, (0.5, 1.0), 60.0, "errors<1%", "halt", 0, "", *times)
+
+    watch._update_rollouts([at("step 1", 1.0)])
+    for found in (at("step 1", 1.0), at("step 2", 2.0), at("step 2", 2.0), at("done", 3.0, "done")):
+        watch._update_rollouts([found])
+    watch._update_rollouts([])
+    watch._update_rollouts([at("another", 4.0, began_at=4.0)])
+    assert heard.rollouts == ["step 2", "done", "another"]
 
 
 async def test_a_record_that_is_lost_holds_for_as_long_as_its_keeper_lives(shared: SharedService) -> None:

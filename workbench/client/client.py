@@ -442,6 +442,10 @@ class AsyncClient:
         """The last rollout of a model. Raises NotFound."""
         return control.decode_rollout(await self._json("GET", f"/control/models/{_model(name)}/rollout"))
 
+    async def rollouts(self) -> list[RolloutView]:
+        """The last rollout of each model that had one."""
+        return control.decode_rollouts(await self._json("GET", "/control/rollouts"))
+
     async def stop_rollout(self, name: str) -> RolloutView:
         """End it: its version gets no calls but those that name it."""
         path = f"/control/models/{_model(name)}/rollout/stop"

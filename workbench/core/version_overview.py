@@ -42,3 +42,5 @@ class VersionOverview:
     versions: tuple[VersionEntry, ...]
     history: tuple[AuditEntry, ...] = ()
     """What was done to it, the oldest first: who had which version serve, when and how."""
+    by: str = ""
+    """The parameter whose value keeps calls on one side of a split; empty: each call is split by itself."""

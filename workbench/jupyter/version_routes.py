@@ -38,6 +38,9 @@ def version_routes() -> list[tuple[str, type[APIHandler]]]:
         (f"{model}/rollback", RollbackHandler),
         (f"{model}/labels", LabelsHandler),
         (f"{model}/route", RouteHandler),
+        (f"{model}/rollout", RolloutHandler),
+        (f"{model}/rollout/stop", StopRolloutHandler),
+        (f"{model}/rollout/resume", ResumeRolloutHandler),
         (f"{model}/compare/{name}/{name}", CompareVersionsHandler),
     ]
 
@@ -80,6 +83,36 @@ class RouteHandler(Handler):
         client = await self.watch.client()
         done, weights = await client.route(name, asked.weights, by=asked.by, wait=asked.wait, force=asked.force)
         return {**_told(done), "weights": weights}
+
+
+class RolloutHandler(Handler):
+    """The last rollout of a model, or null: most models have none, which is no error of a page that asks."""
+
+    @route
+    async def get(self, name: str) -> object:
+        client = await self.watch.client()
+        found = [each for each in await answered(client.rollouts()) if each.model == name]
+        return {"rollout": dataclasses.asdict(found[0]) if found else None}
+
+    @route
+    async def post(self, name: str) -> object:
+        asked = msgspec.structs.asdict(control.decode_rollout_request(self.body))
+        client = await self.watch.client()
+        return dataclasses.asdict(await client.start_rollout(name, **asked))
+
+
+class StopRolloutHandler(Handler):
+    @route
+    async def post(self, name: str) -> object:
+        client = await self.watch.client()
+        return dataclasses.asdict(await client.stop_rollout(name))
+
+
+class ResumeRolloutHandler(Handler):
+    @route
+    async def post(self, name: str) -> object:
+        client = await self.watch.client()
+        return dataclasses.asdict(await client.resume_rollout(name))
 
 
 class CompareVersionsHandler(ReadOnlyHandler):

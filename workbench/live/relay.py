@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from workbench.client.share_results import SharedAccess
+from workbench.core.rollout_view import RolloutView
 from workbench.errors import InvalidInput
 from workbench.live.ring import Ring
 from workbench.live.tick import Tick, detail
@@ -97,6 +98,8 @@ class Relay:
         self._changed(PageMessage.MODELS)
 
     def share_called(self, share: SharedAccess) -> None: ...
+
+    def rollout_changed(self, rollout: RolloutView) -> None: ...
 
     def ticked(self, tick: Tick) -> None:
         self._ring.add(tick)

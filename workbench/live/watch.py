@@ -19,6 +19,7 @@ from typing import Any, Protocol, TypeVar
 from workbench.client.client import AsyncClient
 from workbench.client.share_results import SharedAccess
 from workbench.client.shared_service import SharedService
+from workbench.core.rollout_view import RolloutView
 from workbench.core.threads import in_thread
 from workbench.errors import DeadlineExceeded, Unavailable, WorkbenchError
 from workbench.live.tick import Tick, TickReader
@@ -60,6 +61,10 @@ class Listener(Protocol):
         """Called once, at the first inference with a share's token."""
         ...
 
+    def rollout_changed(self, rollout: RolloutView) -> None:
+        """Called when a rollout begins, goes a step on, halts, goes on, or ends."""
+        ...
+
     def ticked(self, tick: Tick) -> None: ...
 
     def worked(self) -> None:
@@ -84,6 +89,10 @@ class Listeners:
     def share_called(self, share: SharedAccess) -> None:
         for listener in self._listeners:
             listener.share_called(share)
+
+    def rollout_changed(self, rollout: RolloutView) -> None:
+        for listener in self._listeners:
+            listener.rollout_changed(rollout)
 
     def ticked(self, tick: Tick) -> None:
         for listener in self._listeners:
@@ -127,6 +136,8 @@ class Watch:
         self._failure = self._lost = ""
         self._called: set[str] | None = None
         """The shares that were called; None until they were asked for."""
+        self._rollouts: dict[str, tuple[float, float, str]] | None = None
+        """When the last rollout of each model began and changed, and its status; None until they were asked for."""
         self._heard_at: float | None = None
         """When the last line of the stream came; None while there is no stream."""
         self._client: AsyncClient | None = None
@@ -306,6 +317,13 @@ class Watch:
             if before is not None and share.id in called - before:
                 self._listener.share_called(share)
 
+    def _update_rollouts(self, rollouts: Sequence[RolloutView]) -> None:
+        now = {each.model: (each.began_at, each.changed_at, each.status) for each in rollouts}
+        before, self._rollouts = self._rollouts, now
+        for rollout in rollouts:
+            if before is not None and before.get(rollout.model) != now[rollout.model]:
+                self._listener.rollout_changed(rollout)
+
     # The stream
 
     async def _keep_following(self) -> None:
@@ -382,6 +400,8 @@ class Watch:
             self._update_models(list(said["models"]))
             with suppress(WorkbenchError):  # a service of an older version has none
                 self._update_shares(await answered(client.shares()))
+            with suppress(WorkbenchError):  # likewise
+                self._update_rollouts(await answered(client.rollouts()))
 
     async def _connected(self, record: ServiceRecord) -> AsyncClient:
         """Return the client of this service's address, with its token; replace the one for an earlier address."""

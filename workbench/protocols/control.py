@@ -127,6 +127,11 @@ def decode_rollout(found: object) -> RolloutView:
     return _convert(found, RolloutView)
 
 
+def decode_rollouts(found: object) -> list[RolloutView]:
+    """Decode the parsed JSON of a list of rollouts. Raises WorkbenchError if it does not fit."""
+    return _convert(found, list[RolloutView])
+
+
 def decode_settings(body: bytes) -> Settings:
     """Decode setting -> value; the names are not checked yet."""
     return decode_body(body or b"{}", Settings)

@@ -1,4 +1,4 @@
-"""Emits what happens to the service, models and shares as events of the Jupyter server: for hubs, logs, extensions.
+"""Emits what happens to service, models, shares and rollouts as Jupyter server events: for hubs, logs, extensions.
 
 The schemas are in this folder. Each thing that happens is emitted once, even if listeners are called repeatedly.
 """
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from workbench.client.share_results import SharedAccess
+from workbench.core.rollout_view import RolloutView
 from workbench.live.tick import Tick
 from workbench.live.view import ServiceView
 from workbench.rendezvous.service_record import ServiceState
@@ -21,9 +22,16 @@ MODEL = "https://infer-workbench.readthedocs.io/events/model/v1"
 
 SHARE = "https://infer-workbench.readthedocs.io/events/share/v1"
 
+ROLLOUT = "https://infer-workbench.readthedocs.io/events/rollout/v1"
+
 SCHEMAS = {
     schema: Path(__file__).with_name(name)
-    for schema, name in ((SERVICE, "service.yaml"), (MODEL, "model.yaml"), (SHARE, "share.yaml"))
+    for schema, name in (
+        (SERVICE, "service.yaml"),
+        (MODEL, "model.yaml"),
+        (SHARE, "share.yaml"),
+        (ROLLOUT, "rollout.yaml"),
+    )
 }
 
 Version = tuple[str, str]
@@ -83,6 +91,11 @@ class Events:
     def share_called(self, share: SharedAccess) -> None:
         said = {"id": share.id, "label": share.label, "models": list(share.models)}
         self._emit(SHARE, {"event": "first_call", **said})
+
+    def rollout_changed(self, rollout: RolloutView) -> None:
+        event = "step" if rollout.status == "running" else rollout.status.replace(" ", "_")
+        said = {"name": rollout.model, "version": rollout.version, "told": rollout.told, "reason": rollout.reason}
+        self._emit(ROLLOUT, {"event": event, **said, "step": rollout.step, "steps": list(rollout.steps)})
 
     def ticked(self, tick: Tick) -> None: ...
 

@@ -63,7 +63,7 @@ class VersionRoutes:
             kept = VersionEntry(model.version, STORED, before=model.version == back)
             entries.setdefault(model.version, kept)
         versions = tuple(entries[each] for each in sorted(entries, key=int))
-        found = VersionOverview(name, status.config.versions, versions, tuple(await self._history(name)))
+        found = VersionOverview(name, status.config.versions, versions, tuple(await self._history(name)), plan.by)
         return Response(200, msgspec.json.encode(asdict(found)))
 
     async def rollback(self, call: Call) -> Response:
