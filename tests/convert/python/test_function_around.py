@@ -66,3 +66,30 @@ def test_what_does_not_fit_is_told_before_anything_is_routed(wb: Workbench) -> N
     with pytest.raises(InvalidInput, match="function takes predict alone, or preprocess"):
         wb.function("m", preprocess=scaled)
     assert "m" not in wb
+
+
+def test_a_model_that_does_not_take_what_preprocess_answers_leaves_all_as_it_was(wb: Workbench) -> None:
+    scaled, named = own_functions()
+
+    def narrow(rows: Any) -> Any:
+        return rows[:, :3]
+
+    def wrong(label: Any) -> Any:
+        raise KeyError("no such name")
+
+    wb.load("iris", LogisticRegression(max_iter=1000).fit(X, Y))
+    for functions in ({"preprocess": narrow}, {"preprocess": narrow, "postprocess": named}):
+        with pytest.raises(
+            InvalidInput, match=r"'iris' does not take what preprocess answers to the sample: .*\[5, 3\]"
+        ):
+            wb.function("m", **functions, model="iris", sample=X[:5])
+        with pytest.raises(InvalidInput, match=r"does not take the sample: "):
+            wb.function("m", postprocess=named, model="iris", sample=X[:5, :3])
+        assert [each.name for each in wb.models()] == ["iris"]
+
+    wb.function("m", preprocess=scaled, model="iris", sample=X[:5])
+    before = wb.predict("m", X[:5])["probabilities"]
+    with pytest.raises(InvalidInput, match="wrong itself fails on the sample: KeyError"):
+        wb.function("m", preprocess=lambda rows: rows / 20, postprocess=wrong, model="iris", sample=X[:5])
+    assert np.array_equal(wb.predict("m", X[:5])["probabilities"], before)
+    assert {each.name: each.version for each in wb.models()} == {"iris": "1", "m": "1", "m.preprocess": "1"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import inspect
 import time
 from collections.abc import Mapping
@@ -15,7 +17,7 @@ from workbench.client.results import LoadReport, Prediction
 from workbench.convert.load import load
 from workbench.convert.python.python_function import PythonFunction
 from workbench.core.model import TensorSpec, check_model_name
-from workbench.errors import InvalidInput, Unavailable
+from workbench.errors import InvalidInput, Unavailable, WorkbenchError
 
 PREPROCESS, POSTPROCESS = "preprocess", "postprocess"
 
@@ -53,36 +55,37 @@ async def load_around(
     known: dict[str, object] = dict(sample) if isinstance(sample, Mapping) else {}
 
     async def served(kind: str, given: object, takers: tuple[TensorSpec, ...] = ()) -> None:
-        function = PythonFunction(functions[kind], batch, takers)
         stages.append(f"{name}.{kind}")
-        reports.append(
-            await load(
-                client,
-                stages[-1],
-                function,
-                settings,
-                sample=given,
-                tolerance=tolerance,
-                force=force,
-                progress=progress,
-            )
+        function = PythonFunction(functions[kind], batch, takers)
+        report = await load(
+            client, stages[-1], function, settings, sample=given, tolerance=tolerance, force=force, progress=progress
         )
+        reports.append(report)
 
-    if PREPROCESS in functions:
-        await served(PREPROCESS, sample, signature.inputs)
-        answer = await predictor.predict(stages[-1], sample)
-        known.update(answer)
-        given = _taken([spec.name for spec in signature.inputs], answer, known, f"model {model!r}", PREPROCESS)
-    else:
-        given = known or {signature.inputs[0].name: sample}
-    stages.append(model)
-    if POSTPROCESS in functions:
-        answer = await predictor.predict(model, given)
-        known.update(answer)
-        parameters = inspect.signature(functions[POSTPROCESS]).parameters.values()
-        names = [each.name for each in parameters if each.default is each.empty]
-        await served(POSTPROCESS, _taken(names, answer, known, POSTPROCESS, f"model {model!r}"))
-    joined = await load_pipeline(client, name, stages, {}, {}, force=force)
+    try:
+        if PREPROCESS in functions:
+            await served(PREPROCESS, sample, signature.inputs)
+            answer = await predictor.predict(stages[-1], sample)
+            known.update(answer)
+            given = _taken([spec.name for spec in signature.inputs], answer, known, f"model {model!r}", PREPROCESS)
+        else:
+            given = known or {signature.inputs[0].name: sample}
+        stages.append(model)
+        try:
+            answer = await predictor.predict(model, given)
+        except InvalidInput as error:
+            of = "what preprocess answers to the sample" if PREPROCESS in functions else "the sample"
+            raise InvalidInput(f"model {model!r} does not take {of}: {error.message}") from error
+        if POSTPROCESS in functions:
+            known.update(answer)
+            parameters = inspect.signature(functions[POSTPROCESS]).parameters.values()
+            names = [each.name for each in parameters if each.default is each.empty]
+            await served(POSTPROCESS, _taken(names, answer, known, POSTPROCESS, f"model {model!r}"))
+        joined = await load_pipeline(client, name, stages, {}, {}, force=force)
+    except BaseException:
+        for report in reversed(reports):
+            await asyncio.shield(_taken_back(client, report))
+        raise
     return LoadReport(
         joined.status,
         joined.unchanged,
@@ -92,6 +95,18 @@ async def load_around(
         " · ".join(report.compared for report in reports if report.compared),
         tuple(detail for report in reports for detail in report.details),
     )
+
+
+async def _taken_back(client: AsyncClient, report: LoadReport) -> None:
+    """Have a function's model be what it was before it was loaded."""
+    if report.unchanged or report.previous == report.version:
+        return
+    with contextlib.suppress(WorkbenchError):  # why it is taken back is worth more
+        if report.previous is None:
+            await client.unload(report.status.name)
+        else:
+            await client.rollback(report.status.name)
+            await client.unload(report.status.name, report.version)
 
 
 def _taken(
