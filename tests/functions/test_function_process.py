@@ -94,8 +94,11 @@ def test_what_it_raises_comes_with_its_own_line(start: Start) -> None:
         ("x[:, :1]", r"output 'y' is declared with shape \[-1, 2\]; the answer has \[2, 1\]"),
         ("{'z': x}", "its answer lacks 'y'; it has 'z'"),
         ("object()", "the answer is an array of object"),
-        ("np.zeros((1 << 20, 2), np.float32)", "its answer has 8388608 bytes; worker_output_mib allows 1048576"),
-        ("np.broadcast_to(np.float32(0), (1 << 40, 2))", "its answer has 8796093022208 bytes"),
+        (
+            "np.zeros((1 << 20, 2), np.float32)",
+            "the function's answer has 8388608 bytes; worker_output_mib, which is 1, allows 1048576",
+        ),
+        ("np.broadcast_to(np.float32(0), (1 << 40, 2))", "the function's answer has 8796093022208 bytes"),
     ],
 )
 def test_an_answer_that_is_not_the_declared_one_is_told(start: Start, returned: str, reason: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from tokenizers import Regex, Tokenizer, models, pre_tokenizers, processors
 
 from workbench.config import ModelConfig
 from workbench.core.bundle import BundleSpec, TextSpec, write_bundle
@@ -132,6 +132,17 @@ def test_a_row_that_cannot_be_read_is_named(opened: Opened) -> None:
 def test_made_up_texts_show_that_rows_are_independent(opened: Opened) -> None:
     found = warm_up(opened(), "auto", 8)
     assert (found.batched, found.evidence) == (True, "sampled")
+
+
+def test_a_text_over_which_a_tokenizers_pattern_backtracks_without_end_is_refused(opened: Opened) -> None:
+    found = Tokenizer.from_str(tokenizer())
+    found.pre_tokenizer = pre_tokenizers.Split(Regex("(a+)+b"), "isolated")
+    session = opened(content=found.to_str())
+    with pytest.raises(
+        ExecutionError, match=r"the tokenizer failed: Onig: Regex search error: retry-limit-in-match over"
+    ):
+        scores(session, "a" * 100)
+    assert scores(session, "one").tolist() == [[3.0, 4.0]]
 
 
 def test_a_panic_of_the_tokenizer_is_an_error_of_that_request(opened: Opened) -> None:

@@ -93,7 +93,7 @@ def test_whatever_a_function_does_other_models_go_on_and_its_next_call_works(tmp
                     (3, ExecutionError, "raised MemoryError"),
                     (6, ExecutionError, "ended itself with status 1"),
                     (7, ExecutionError, r"raised Odd \(line"),
-                    (8, ExecutionError, r"its answer has \d+ bytes; worker_output_mib allows"),
+                    (8, ExecutionError, r"the function\'s answer has \d+ bytes; worker_output_mib, which is"),
                     (9, ExecutionError, "raised SystemExit: 3"),
                 ):
                     with pytest.raises(error, match=says):

@@ -55,7 +55,9 @@ def serve(control: int, taken: int, given: int) -> None:
 
 def _check_size(size: int, most: int) -> None:
     if size > most:
-        raise TooMuch(f"its answer has {size} bytes; worker_output_mib allows {most}")
+        raise TooMuch(
+            f"the function's answer has {size} bytes; worker_output_mib, which is {most >> 20}, allows {most}"
+        )
 
 
 def _limit(memory_bytes: int) -> None:
