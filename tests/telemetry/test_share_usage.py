@@ -26,6 +26,11 @@ def answered(
     )
 
 
+def note(usage: ShareUsage, record: RequestRecord) -> None:
+    """As the end of an inference does."""
+    usage.answered(record, Metrics().exchange_done(record))
+
+
 @pytest.fixture
 def usage() -> ShareUsage:
     """Of a clock that stands at 1000 s, in records at 50 s."""
@@ -35,8 +40,8 @@ def usage() -> ShareUsage:
 def test_what_was_answered_is_counted_by_model(usage: ShareUsage) -> None:
     assert usage.models() == {}
     for number in range(2 * FOLD_AT + 7):
-        usage.answered(answered(40.0, 0.001 * (1 + number % 100)))
-    usage.answered(answered(45.0, model="iris", version="7"))
+        note(usage, answered(40.0, 0.001 * (1 + number % 100)))
+    note(usage, answered(45.0, model="iris", version="7"))
     digits, iris = usage.models()["digits"], usage.models()["iris"]
     count = 2 * FOLD_AT + 7
     assert (digits.answered, digits.errors, digits.rows) == (count, 0, 3 * count)
@@ -52,7 +57,7 @@ def test_what_was_answered_is_counted_by_model(usage: ShareUsage) -> None:
 def test_models_and_versions_that_take_turns_are_told_apart(usage: ShareUsage) -> None:
     turns = [("digits", "1"), ("iris", "1"), ("digits", "2")]
     for model, version in itertools.islice(itertools.cycle(turns), FOLD_AT + 30):
-        usage.answered(answered(40.0, model=model, version=version))
+        note(usage, answered(40.0, model=model, version=version))
     counts = {key: use.answered for key, use in usage.versions().items()}
     assert sum(counts.values()) == FOLD_AT + 30
     assert max(counts.values()) - min(counts.values()) <= 1 and set(counts) == set(turns)
@@ -71,7 +76,7 @@ def test_what_failed_is_counted_by_how(usage: ShareUsage) -> None:
 
 def test_versions_without_end_take_no_memory_without_end_and_totals_only_grow(usage: ShareUsage) -> None:
     for number in range(1, 101):
-        usage.answered(answered(40.0, version=str(number)))
+        note(usage, answered(40.0, version=str(number)))
         usage.fold()
     assert len(usage.versions()) == MAX_VERSIONS + 1
     assert usage.versions()["digits", ""].answered == 100 - MAX_VERSIONS
@@ -93,8 +98,8 @@ def samples(labels: ShareLabels, shares: list[tuple[str, ShareUsage, int, int]])
 
 def test_metrics_show_the_shares_by_label() -> None:
     first, second, idle = (ShareUsage(("digits",)) for _ in range(3))
-    first.answered(answered(40.0))
-    second.answered(answered(40.0))
+    note(first, answered(40.0))
+    note(second, answered(40.0))
     second.failed(RequestRecord("digits", "1", b"", 1.0), Outcome.FAILED)
     # The second has the label of the first, which has ended.
     found = samples(ShareLabels(), [("team-a", first, 2, 0), ("team-a", second, 1, 3), ("team-b", idle, 0, 0)])
@@ -113,11 +118,11 @@ def test_labels_in_metrics_are_bounded_and_each_keeps_its_own() -> None:
     shares = [(f"team-{number}", ShareUsage(("digits", "iris")), 0, 0) for number in range(3 * SHOWN)]
     labels = ShareLabels()
     last = shares[-1][1]
-    last.answered(answered(40.0))
+    note(last, answered(40.0))
     assert {key[1] for key in samples(labels, shares)} == {f"team-{number}" for number in [3 * SHOWN - 1]}
     for _, usage, *_ in shares:
-        usage.answered(answered(40.0))
-        usage.answered(answered(40.0, model="iris"))
+        note(usage, answered(40.0))
+        note(usage, answered(40.0, model="iris"))
     found = samples(labels, shares)
     shown = {key[1] for key in found}
     assert len(shown) == SHOWN + 1 and {"team-0", f"team-{3 * SHOWN - 1}", OTHER} <= shown
@@ -130,10 +135,10 @@ def test_a_share_that_is_called_other_is_not_counted_with_all_others() -> None:
         ("other", ShareUsage(("digits",)), 0, 0)
     ]
     labels, (_, mine, *_) = ShareLabels(), shares[-1]
-    mine.answered(answered(40.0))
+    note(mine, answered(40.0))
     samples(labels, shares)
     for _, usage, *_ in shares[:-1]:
-        usage.answered(answered(40.0))
+        note(usage, answered(40.0))
     found = samples(labels, shares)
     assert found["infer_share_requests_total", "other", "digits", "ok"] == 1
     assert found["infer_share_requests_total", OTHER, "", "ok"] == 1

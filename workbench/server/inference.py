@@ -334,9 +334,9 @@ class InferenceCall(RequestRecord, kw_only=True, gc=False):
         self._leave(inference)
         self.response_bytes = responder.send_result(self, encoded)
         self.sent_at = inference.clock()
-        inference.metrics.exchange_done(self)
+        moments = inference.metrics.exchange_done(self)
         if usage is not None:
-            usage.answered(self)
+            usage.answered(self, moments)
 
     def _start(self, inference: InferencePath, work: Coroutine[Any, Any, None]) -> None:
         task = self.task = asyncio.get_running_loop().create_task(work)

@@ -8,11 +8,14 @@ from typing import Final
 BURST_S: Final = 1.0
 """A caller that was silent may send so many seconds' worth at once, one request at least."""
 
+_INEXACT_S: Final = 1e-9
+"""By which sums of intervals may be off."""
+
 
 class RateBucket:
     """Holds requests, or their rows, to `rate` a second. The bucket is full at first."""
 
-    __slots__ = ("_full_at", "_full_s", "_interval_s", "_now", "burst", "rate")
+    __slots__ = ("_before_last_s", "_full_at", "_full_s", "_interval_s", "_now", "burst", "rate")
 
     def __init__(self, rate: float, now: float, least: int = 1) -> None:
         """`least`: what a full bucket holds however small the rate is."""
@@ -21,6 +24,8 @@ class RateBucket:
         """What a full bucket holds."""
         self._interval_s = 1.0 / rate
         self._full_s = self.burst * self._interval_s
+        self._before_last_s = self._full_s - self._interval_s + _INEXACT_S
+        """Until it is full where one is left."""
         self._now = now
         self._full_at = now
         """When the bucket will be full again."""
@@ -42,13 +47,23 @@ class RateBucket:
             return 0.0
         full_s = self._full_s
         over_s = ahead_s if cost_s >= full_s else ahead_s + cost_s - full_s
-        if over_s <= 1e-9:  # sums of intervals are not exact
+        if over_s <= _INEXACT_S:
             self._full_at += cost_s
             return 0.0
         return over_s
 
-    @property
-    def left(self) -> int:
-        """What can be taken at the time of the last `take`."""
-        ahead_s = max(self._full_at - self._now, 0.0)
-        return max(self.burst - math.ceil(ahead_s / self._interval_s - 1e-6), 0)
+    def take_one(self, now: float) -> float:
+        """The same of one, as each request takes it: in half the time."""
+        if now < self._now:
+            now = self._now
+        else:
+            self._now = now
+        full_at = self._full_at
+        ahead_s = full_at - now
+        if ahead_s <= 0:
+            self._full_at = now + self._interval_s
+            return 0.0
+        if ahead_s <= self._before_last_s:
+            self._full_at = full_at + self._interval_s
+            return 0.0
+        return ahead_s - self._before_last_s + _INEXACT_S

@@ -35,6 +35,11 @@ class DenseHistogram:
         self.counts += np.bincount(buckets, minlength=len(self.counts))
         self.total += float(found.sum())
 
+    def add_sparse(self, buckets: NDArray[np.int64], counts: NDArray[np.int64], total: float) -> None:
+        """Add values that are counted by bucket already; `total` is their sum."""
+        self.counts[buckets] += counts
+        self.total += total
+
     def merge(self, other: Self) -> None:
         """Add the values of another histogram of this layout."""
         self.counts += other.counts

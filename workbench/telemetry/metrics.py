@@ -29,7 +29,7 @@ from workbench.telemetry.counters import Counters, Durations, Failure
 from workbench.telemetry.loop_lag import LoopLagMonitor
 from workbench.telemetry.machine_use import Machine, MachineUse
 from workbench.telemetry.request_log import RequestLog
-from workbench.telemetry.request_record import RequestRecord
+from workbench.telemetry.request_record import MOMENTS, RequestRecord
 from workbench.telemetry.rolling_windows import RollingWindows, WindowTotals
 from workbench.telemetry.rollout_figures import RolloutFigures
 from workbench.telemetry.share_usage import ShareFigures
@@ -50,7 +50,7 @@ ModelVersion = tuple[str, str]
 log = logging.getLogger("workbench.models")
 
 _four = struct.Struct("4d").pack
-_eight = struct.Struct("8d").pack
+_moments = struct.Struct(f"{MOMENTS}d").pack
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,8 +266,8 @@ class Metrics:
 
     # Called by the server
 
-    def exchange_done(self, exchange: RequestRecord) -> None:
-        """Note an answered inference, with an error or without.
+    def exchange_done(self, exchange: RequestRecord) -> bytes:
+        """Note an answered inference, with an error or without; returns the MOMENTS that were noted of one without.
 
         If its version is unknown, it is logged but not counted.
         """
@@ -284,27 +284,27 @@ class Metrics:
                 if exchange.error != Cancelled.code:
                     (self._notes.get(key) or self._new_notes(*key)).failed = exchange
                 self._slowest.offer(exchange)
-            return
+            return b""
         model, version = exchange.model, exchange.version
         notes = self._notes.get((model, version)) or self._new_notes(model, version)
         received_at, sent_at = exchange.received_at, exchange.sent_at
-        notes.answered.extend(
-            _eight(
-                exchange.arrived_at,
-                received_at,
-                exchange.decoded_at,
-                exchange.answered_at,
-                exchange.encoded_at,
-                sent_at,
-                exchange.request_bytes,
-                exchange.response_bytes,
-            )
+        moments = _moments(
+            exchange.arrived_at,
+            received_at,
+            exchange.decoded_at,
+            exchange.answered_at,
+            exchange.encoded_at,
+            sent_at,
+            exchange.request_bytes,
+            exchange.response_bytes,
         )
+        notes.answered.extend(moments)
         took_s = sent_at - received_at
         if took_s >= self._log.looks_from_s:
             self._log.note(exchange)
         if took_s > notes.slow_from_s:
             notes.slow_from_s = self._slowest.offer(exchange)
+        return moments
 
     def audit_failed(self, rows: int) -> None:
         """Count rows of the audit that could not be written."""
@@ -333,7 +333,7 @@ class Metrics:
                     figures.add_requests(notes.outcomes, np.frombuffer(notes.run).reshape(-1, 4))
                 if notes.together:
                     figures.add_together(notes.together)
-                figures.add_answered(np.frombuffer(notes.answered).reshape(-1, 8))
+                figures.add_answered(np.frombuffer(notes.answered).reshape(-1, MOMENTS))
                 figures.add_batches(notes.batches)
                 if notes.run or notes.together:
                     figures.last_at = self._clock()

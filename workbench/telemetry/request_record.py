@@ -11,6 +11,9 @@ from workbench.core.messages import Timings
 LONGEST_MESSAGE = 300
 """Characters of an error's message that are kept."""
 
+MOMENTS = 8
+"""Doubles that are noted of an inference that was answered: its six times, then the bytes of request and response."""
+
 
 class RequestRecord(msgspec.Struct, gc=False):
     """One inference: its times, sizes and outcome. Times are readings of the engine's clock, in seconds; 0 means that
