@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from workbench.client.predict import Predictor
     from workbench.client.results import Lines, LoadReport, ModelTable, Prediction
     from workbench.client.rollout_results import Rollout
+    from workbench.client.shadow_results import ShadowReport
     from workbench.client.share_results import Share, ShareTable
     from workbench.client.shared_service import SharedService
     from workbench.client.slow_requests import SlowRequests
@@ -439,9 +440,11 @@ class Workbench:
     def route(
         self,
         name: str,
-        weights: Mapping[str, float | str] | str | int,
+        weights: Mapping[str, float | str] | str | int | None = None,
         *,
         by: str = "",
+        shadow: Mapping[str, float | str] | str | int | None = None,
+        keep_rows: int = 0,
         wait: bool = False,
         force: bool = False,
     ) -> Card:
@@ -453,14 +456,35 @@ class Workbench:
         waits for a load of the model that is under way; `force` routes all calls to a version with other inputs or
         outputs.
 
+        `shadow={"2": 0.25}` has version 2 get a copy of 25 % of the calls, which never delays them and whose answers
+        nobody gets: `wb.shadow("digits")` tells how they differ. `keep_rows` of the rows that differ most are kept in
+        the service's memory; they are callers' data. `shadow={}` ends it. What is left out stays as it is.
+
         Raises InvalidInput for weights over 100 %, ModelNotFound or Unavailable for a version that is not Ready.
         """
         from workbench.client import sync
         from workbench.client.version_results import route_card, weights_from
 
+        if weights is None and shadow is None:
+            raise InvalidInput('route takes weights, as {"2": 0.1}, a version, or shadow={"2": 0.25}')
         self._predictor.forget(name)
-        done, split = sync.run(self._client.route(name, weights_from(weights), by=by, wait=wait, force=force))
-        return route_card(done, split, by)
+        copied = None if shadow is None else weights_from(shadow)
+        parts = None if weights is None else weights_from(weights)
+        done, split = sync.run(
+            self._client.route(name, parts, by=by, shadow=copied, keep_rows=keep_rows, wait=wait, force=force)
+        )
+        return route_card(done, split, by, copied)
+
+    def shadow(self, name: str) -> ShadowReport:
+        """Tells how the answers of a model's shadow differ from those that callers got: by output the largest
+        difference, rows with the same label or class, and in `.examples` the rows that differ most, if they are kept.
+
+        Raises NotFound where no calls are copied.
+        """
+        from workbench.client import sync
+        from workbench.client.shadow_results import ShadowReport
+
+        return ShadowReport(*sync.run(self._client.shadow(name)))
 
     def rollback(self, name: str) -> Card:
         """Has the version serve again that served before, without a failed request; again, the one before that.

@@ -305,17 +305,29 @@ def _label(arguments: argparse.Namespace) -> int:
 
 def _add_route(parser: argparse.ArgumentParser) -> None:
     _add_name(parser)
-    parser.add_argument("weights", metavar="VERSION=WEIGHT", nargs="+", help="v2=10%%; v2 alone gets all, v2=0 none")
+    parser.add_argument("weights", metavar="VERSION=WEIGHT", nargs="*", help="v2=10%%; v2 alone gets all, v2=0 none")
     parser.add_argument("--by", default="", metavar="PARAMETER", help="whose values stay on one side")
+    parser.add_argument("--shadow", metavar="VERSION=PART", help="it gets copies, as v2=25%%; none: no version does")
+    parser.add_argument("--keep-rows", type=int, default=0, metavar="N", help="of those that differ most, in memory")
     parser.add_argument("--wait", action="store_true", help="for a load of the model that is under way")
     parser.add_argument("--force", action="store_true", help="route to it even if inputs or outputs change")
 
 
 def _route(arguments: argparse.Namespace) -> int:
-    pairs = [each.partition("=") for each in arguments.weights]
-    weights = {version: weight if equals else "100%" for version, equals, weight in pairs}
-    options = {name: getattr(arguments, name) for name in ("by", "wait", "force")}
+    weights = _parts(arguments.weights) if arguments.weights else None
+    options = {name: getattr(arguments, name) for name in ("by", "keep_rows", "wait", "force")}
+    if (shadow := arguments.shadow) is not None:
+        options["shadow"] = _parts([shadow] if shadow != "none" else [])
     return _say(_service(arguments).route(arguments.name, weights, **options))
+
+
+def _parts(words: Sequence[str]) -> dict[str, str]:
+    """Version -> part, of v2=10%; one alone has all of it."""
+    return {version: part if equals else "100%" for version, equals, part in (each.partition("=") for each in words)}
+
+
+def _shadow(arguments: argparse.Namespace) -> int:
+    return _say(_service(arguments).shadow(arguments.name))
 
 
 def _rollback(arguments: argparse.Namespace) -> int:
@@ -568,6 +580,7 @@ _CLIENT_VERBS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], C
     "set": ("change a model's settings", _add_set, _set),
     "versions": ("list a model's versions, which one serves, and which served when", _add_name, _versions),
     "label": ("have labels point to versions", _add_label, _label),
+    "shadow": ("how the answers of a model's shadow differ from those of the version that serves", _add_name, _shadow),
     "route": ("split a model's calls over its versions, or have one serve", _add_route, _route),
     "rollback": ("have the version serve again that served before", _add_name, _rollback),
     "rollout": ("give a version more and more of the calls, as long as its guard holds", _add_rollout, _rollout),

@@ -94,6 +94,7 @@ CALLS: dict[str, tuple[Callable[[AsyncClient], Awaitable[object]], str]] = {
     "rollback": (lambda client: client.rollback("m"), "no sign of life .* rolling back 'm'"),
     "label": (lambda client: client.label("m", {"a": "1"}), "no sign of life .* labelling versions of 'm'"),
     "route": (lambda client: client.route("m", {"2": 0.1}), "no sign of life .* routing calls of 'm'"),
+    "shadow": (lambda client: client.shadow("m"), "did not answer GET /control/models/m/route within"),
     "start_rollout": (begun, "no sign of life .* beginning a rollout of 'm'"),
     "rollout": (lambda client: client.rollout("m"), "did not answer GET /control/models/m/rollout within"),
     "rollouts": (lambda client: client.rollouts(), "did not answer GET /control/rollouts within"),

@@ -17,7 +17,7 @@ def test_the_versions_of_a_model_say_which_calls_they_get_and_what_served_when()
     entries = (
         VersionEntry("1", "stored", before=True),
         VersionEntry("2", "Ready", routed=True, loaded_at=1e9, weight=1.0),
-        VersionEntry("3", "Ready", held=True, loaded_at=1e9),
+        VersionEntry("3", "Ready", held=True, loaded_at=1e9, copies=0.25),
         VersionEntry("4", "Failed", reason="it broke"),
     )
     done = AuditEntry(1e9, "load", "digits", "version 2, in place of 1", "ok", "owner", "http", "127.0.0.1", "python")
@@ -25,7 +25,12 @@ def test_the_versions_of_a_model_say_which_calls_they_get_and_what_served_when()
     told = repr(table)
     assert told.splitlines()[0] == "digits, versions=latest:1"
     assert len(told.splitlines()) == 1 + 1 + len(entries) + 1
-    for line in ("all without a version", "those that name 3", "a rollback goes back to it", "Failed: it broke"):
+    for line in (
+        "all without a version",
+        "those that name 3, and a copy of 25 % of those without a version",
+        "a rollback goes back to it",
+        "Failed: it broke",
+    ):
         assert line in told
         assert line in table._repr_html_()
     assert "load: version 2, in place of 1 (owner)" in told

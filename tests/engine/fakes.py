@@ -13,7 +13,7 @@ from workbench.core.messages import ReleaseReason, Timings
 from workbench.core.model import FREE, ModelState, ModelStatus, Signature, TensorSpec
 from workbench.core.ports import Outcome
 from workbench.core.tensor import Array
-from workbench.errors import InvalidInput
+from workbench.errors import ExecutionError, InvalidInput
 
 SIGNATURE = Signature((TensorSpec("x", "FP32", (FREE, FREE)),), (TensorSpec("y", "FP32", (FREE, FREE)),))
 """With a free inner axis, so that runs never go on the event loop, where a held one would hold the test."""
@@ -67,6 +67,26 @@ class FakeSession:
         self.batches.clear()
         while self.entered.acquire(blocking=False):
             pass
+
+
+class EndedSession(FakeSession):
+    """One whose runs can be ended from outside."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[int] = []
+
+    def run(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
+        result = super().run(inputs, outputs)
+        if self.told:
+            self.told.clear()
+            self.gate.clear()
+            raise ExecutionError("terminate flag")
+        return result
+
+    def interrupt(self, thread: int) -> None:
+        self.told.append(thread)
+        self.gate.set()
 
 
 class Opener:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests import models
-from tests.engine.fakes import SIGNATURE, STEADY, FakeSession, Opener, Recorder, rows
+from tests.engine.fakes import SIGNATURE, STEADY, EndedSession, FakeSession, Opener, Recorder, rows
 from tests.helpers.clock import Clock
 from tests.helpers.waiting import until_async
 from workbench.config import LIVE_SETTINGS, ModelConfig
@@ -30,7 +30,6 @@ from workbench.errors import (
     Conflict,
     DeadlineExceeded,
     Draining,
-    ExecutionError,
     InvalidInput,
     ModelError,
     ModelNotFound,
@@ -892,26 +891,6 @@ async def test_a_bad_name_is_refused(start: Start) -> None:
 
 
 # A runner that does not come back
-
-
-class EndedSession(FakeSession):
-    """One whose runs can be ended from outside."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.told: list[int] = []
-
-    def run(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
-        result = super().run(inputs, outputs)
-        if self.told:
-            self.told.clear()
-            self.gate.clear()
-            raise ExecutionError("terminate flag")
-        return result
-
-    def interrupt(self, thread: int) -> None:
-        self.told.append(thread)
-        self.gate.set()
 
 
 async def test_a_run_that_is_ended_harms_its_batch_alone(start: Start) -> None:

@@ -62,9 +62,14 @@ LIMITS = Limits(max_body_bytes=10_000, max_upload_bytes=20_000, max_in_flight=4)
 
 @asynccontextmanager
 async def open_house(
-    tmp_path: Path, session: FakeSession | None = None, limits: Limits = LIMITS, **settings: Any
+    tmp_path: Path,
+    session: FakeSession | None = None,
+    limits: Limits = LIMITS,
+    *,
+    beside: FakeSession | None = None,
+    **settings: Any,
 ) -> AsyncIterator[House]:
-    """`settings` are of the ServerConfig."""
+    """`settings` are of the ServerConfig. `beside` is the session of all that is loaded later."""
     repository = tmp_path / "repository"
     for name in ("digits", "spare"):
         models.save(models.identity(shape=("batch", 2)), repository / name / "1" / "model.onnx")
@@ -77,9 +82,8 @@ async def open_house(
     persistence = ModelPersistence(config, store)
     persistence.open()
     repositories = [LocalRepository(repository)]
-    engine = Engine(
-        store, repositories=repositories, observer=metrics, journal=persistence.state, open_session=Opener(session)
-    )
+    opener = Opener(session, beside or session)
+    engine = Engine(store, repositories=repositories, observer=metrics, journal=persistence.state, open_session=opener)
     metrics.watch(engine.statuses, store=lambda: store.space.use)
     service = Service(engine, store, metrics, config, persistence, url=f"http://{HOST}", starting=False)
     app = create_app(service, TOKEN)

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 
 import msgspec
+import numpy as np
 
 from tests import models
-from tests.server.conftest import House
+from tests.engine.fakes import STEADY, FakeSession
+from tests.server.conftest import House, open_house
 from tests.server.driver import Driver
 from workbench.config import Limits
 from workbench.server.http.infer_codec import RoutedHttpCodec
 
 DIGITS = "/v2/models/digits"
+
+SEEN = 1234.56787109375
+"""As a float32 it is bytes that are nowhere else."""
 
 
 def saved(folder: Path) -> Path:
@@ -21,8 +27,8 @@ def saved(folder: Path) -> Path:
     return models.save(other, folder / "other.onnx")
 
 
-def body(**parameters: object) -> dict[str, object]:
-    inputs = [{"name": "x", "datatype": "FP32", "shape": [1, 2], "data": [1.0, 1.0]}]
+def body(first: float = 1.0, /, **parameters: object) -> dict[str, object]:
+    inputs = [{"name": "x", "datatype": "FP32", "shape": [1, 2], "data": [first, 1.0]}]
     return {"inputs": inputs, **({"parameters": parameters} if parameters else {})}
 
 
@@ -198,3 +204,66 @@ async def test_a_head_with_a_key_is_of_one_caller_and_takes_no_place_of_others(h
     for each in range(3):
         await house.call("POST", f"{DIGITS}/infer", body(), x_route_key=f"user-{each}")
     assert len(heads) == before == 1
+
+
+async def test_a_shadow_is_set_told_with_its_examples_and_ended(tmp_path: Path) -> None:
+    more = FakeSession(lambda x: x + 1.5, STEADY)
+    async with open_house(tmp_path, FakeSession(signature=STEADY), beside=more) as house:
+        await labelled(house, tmp_path)
+        await shadowed(house)
+    row = np.array([[SEEN, 1.0]], np.float32).tobytes()
+    written = [each for each in tmp_path.rglob("*") if each.is_file()]
+    assert any(each.name == "state.sqlite" for each in written)
+    assert not [each for each in written if row in each.read_bytes()], "examples are in memory alone"
+
+
+async def shadowed(house: House) -> None:
+    path = "/control/models/digits/route"
+    reply = await house.call("POST", path, {"shadow": {"canary": 1.0}, "keep_rows": 5})
+    assert reply.status == 200, reply.body
+    assert (reply.json["weights"], reply.json["shadow"]["version"]) == ({"1": 1.0}, "2")
+    assert "examples" not in reply.json
+    used_at = house.service.used_at
+    for _ in range(6):
+        assert (await house.call("POST", f"{DIGITS}/infer", body(SEEN))).json["model_version"] == "1"
+    assert house.service.used_at > used_at
+    used_at = house.service.used_at
+    shadow = {}
+    while shadow.get("compared", 0) < 6:
+        found = (await house.call("GET", f"{path}?examples=true")).json
+        shadow = found["shadow"]
+    assert (shadow["beside"], shadow["failed"], shadow["rows"], shadow["waiting"]) == ("1", 0, 6, 0)
+    assert house.service.used_at == used_at, "a copy is nobody's use"
+    (output,) = shadow["outputs"]
+    assert (output["rows"], output["largest"]) == (6, 0.5)
+    (example,) = found["examples"]  # one row that came six times
+    sent = base64.b64decode(example["inputs"]["x"]["base64"])
+    assert np.frombuffer(sent, np.float32).tolist() == [SEEN, 1.0]
+    _, entry = (await house.call("GET", "/control/models/digits/versions")).json["versions"]
+    assert (entry["version"], entry["copies"]) == ("2", 1.0)
+    (stats,) = (await house.call("GET", f"{DIGITS}/versions/2/stats")).json["model_stats"]
+    assert stats["inference_count"] == 0
+    text = (await house.call("GET", "/metrics")).body.decode()
+    assert 'infer_shadow_copies_total{model="digits",version="2",result="compared"} 6' in text
+    assert 'infer_shadow_rows_total{model="digits",version="2"} 6' in text
+    history = (await house.call("GET", "/control/models/digits/versions")).json["history"]
+    assert history[-1]["detail"] == "shadow canary=100%"
+    ended = await house.call("POST", path, {"shadow": {}})
+    assert (ended.status, ended.json["shadow"]) == (200, None)
+    assert (await house.call("GET", path)).json == {"weights": {"1": 1.0}, "by": "", "shadow": None}
+
+
+async def test_a_shadow_that_cannot_be_is_refused(house: House, tmp_path: Path) -> None:
+    await labelled(house, tmp_path)
+    for asked, status, said in (
+        ({}, 400, "says nothing of a route"),
+        ({"shadow": {"1": 0.5}}, 400, "cannot be its own shadow"),
+        ({"shadow": {"7": 0.5}}, 404, "version 7 is not found; loaded: 1, 2"),
+        ({"shadow": {"2": 1.5}}, 400, "must be from 0 to 1"),
+        ({"shadow": {"2": 0.5}, "keep_rows": 1001}, 400, "keep_rows must be from 0 to 1000"),
+        ({"weights": {}, "keep_rows": 5}, 400, "goes with a shadow"),
+    ):
+        reply = await house.call("POST", "/control/models/digits/route", asked)
+        assert (reply.status, said in reply.error) == (status, True), reply.error
+    assert (await house.call("GET", "/control/models/digits/route")).json["shadow"] is None
+    assert (await house.call("GET", "/control/models/nobody/route")).status == 404

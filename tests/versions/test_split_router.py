@@ -50,7 +50,7 @@ class Versions:
 def test_the_table_hands_out_the_split_for_calls_without_a_version_alone() -> None:
     versions = Versions()
     split = versions.split(0.5)
-    table = RoutingTable([versions.one, versions.two], {"m": versions.one}, splits={"m": split})
+    table = RoutingTable([versions.one, versions.two], {"m": versions.one}, before={"m": split})
     assert table.target("m", None) is split
     assert (table.target("m", "1"), table.target("m", "2")) == (versions.one, versions.two)
     assert table.choose("m", None) is versions.one, "what asks of the model is told of the routed one"

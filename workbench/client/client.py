@@ -36,6 +36,7 @@ from workbench.core.messages import InferRequest, InferResponse
 from workbench.core.model import ModelStatus, check_model_name, check_model_version
 from workbench.core.provenance import Provenance, encode
 from workbench.core.rollout_view import RolloutView
+from workbench.core.shadow_figures import ShadowExample, ShadowFigures
 from workbench.core.version_overview import VersionOverview
 from workbench.errors import (
     DeadlineExceeded,
@@ -43,12 +44,14 @@ from workbench.errors import (
     Forbidden,
     InvalidInput,
     ModelNotFound,
+    NotFound,
     Unauthenticated,
     Unavailable,
     Unsupported,
     WorkbenchError,
 )
 from workbench.protocols import control, dictionary, oip_json, status_codes
+from workbench.protocols.shadow_json import decode_shadow
 from workbench.rendezvous.process_identity import ProcessHandle, ProcessKey, boot_ticks
 from workbench.share.share_token import PREFIX
 
@@ -412,11 +415,24 @@ class AsyncClient:
         return dict(answer["labels"])
 
     async def route(
-        self, name: str, weights: Mapping[str, float], *, by: str = "", wait: bool = False, force: bool = False
+        self,
+        name: str,
+        weights: Mapping[str, float] | None = None,
+        *,
+        by: str = "",
+        shadow: Mapping[str, float] | None = None,
+        keep_rows: int = 0,
+        wait: bool = False,
+        force: bool = False,
     ) -> tuple[control.LoadAnswer, dict[str, float]]:
-        """Split the calls without a version by weight, or route all of them to one. Return the weights from then on."""
+        """Split the calls without a version by weight, or route all of them to one; have a shadow get copies of a part
+        of them. What is None stays as it is. Return the weights from then on."""
         path = f"/control/models/{_model(name)}/route"
-        body = {"weights": dict(weights), "by": by, "wait": wait, "force": force}
+        body: dict[str, object] = {"by": by, "wait": wait, "force": force}
+        if weights is not None:
+            body["weights"] = dict(weights)
+        if shadow is not None or keep_rows:
+            body |= {"shadow": dict(shadow or {}), "keep_rows": keep_rows}
         answer = await self._json("POST", path, body, lasting=f"routing calls of {name!r}")
         return control.decode_load(answer), dict(answer["weights"])
 
@@ -455,6 +471,17 @@ class AsyncClient:
         """Begin the step again in which it was halted."""
         path = f"/control/models/{_model(name)}/rollout/resume"
         return control.decode_rollout(await self._json("POST", path, {}, lasting=f"resuming the rollout of {name!r}"))
+
+    async def shadow(self, name: str) -> tuple[ShadowFigures, list[ShadowExample]]:
+        """What the shadow of a model has shown, and the rows that differ most, if they are kept. Raises NotFound."""
+        path = f"/control/models/{_model(name)}/route?examples=true"
+        figures, examples = decode_shadow(await self._json("GET", path))
+        if figures is None:
+            raise NotFound(
+                f"no calls of model {name!r} are copied: have a version get copies of a part of them, as by "
+                f"%infer route {name} --shadow v2=25%"
+            )
+        return figures, examples
 
     async def versions(self, name: str) -> VersionOverview:
         """All versions of a model that are loaded or kept, and which served when. Raises ModelNotFound."""

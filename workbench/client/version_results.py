@@ -90,13 +90,22 @@ def _weight(version: str, weight: object) -> float:
     return found
 
 
-def route_card(done: LoadAnswer, weights: Mapping[str, float], by: str) -> Card:
-    """Which version gets which part of the calls."""
+def route_card(
+    done: LoadAnswer, weights: Mapping[str, float], by: str, shadow: Mapping[str, float] | None = None
+) -> Card:
+    """Which version gets which part of the calls, or of their copies."""
     status = done.status
+    copied = {
+        f"version {version}": f"a copy of {part * 100:g} % of them" for version, part in (shadow or {}).items() if part
+    }
+    if shadow is not None and len(weights) < 2:
+        copies = "a shadow gets copies" if copied else "no version gets copies"
+        return Card(f"{status.name} version {status.version} serves calls without a version; {copies}", copied)
     if len(weights) < 2:
         before = f" instead of version {done.previous}" if done.previous not in (None, status.version) else ""
         return Card(f"{status.name} version {status.version} gets all calls without a version{before}", {})
     facts = {f"version {version}": f"{weight * 100:g} %" for version, weight in weights.items()}
+    facts |= {f"shadow, {version}": each for version, each in copied.items()}
     return Card(f"{status.name}: calls without a version are split{f' by {by}' if by else ''}", facts)
 
 
@@ -119,6 +128,8 @@ def _calls(each: VersionEntry) -> str:
         return f"{'all without a version' if each.weight == 1 else share}{named}"
     named = f"those that name {' or '.join((each.version, *each.labels))}" if each.loaded_at else ""
     named = f"{share}, {named}" if each.weight else named
+    if each.copies:
+        named += f", and a copy of {each.copies * 100:g} % of those without a version"
     return f"{named or '-'}{'; a rollback goes back to it' if each.before else ''}".removeprefix("-; ")
 
 

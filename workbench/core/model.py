@@ -14,6 +14,7 @@ from workbench.core.circuit import Circuit
 from workbench.core.pipeline import Pipeline
 from workbench.core.provenance import Provenance
 from workbench.core.sequence_config import SequenceConfig, SequenceFigures
+from workbench.core.shadow_figures import ShadowFigures
 from workbench.errors import InvalidInput
 from workbench.visible_text import visible
 
@@ -207,6 +208,8 @@ class ModelStatus:
     """Its circuit breaker; None: it has none."""
     cache: CacheFigures | None = None
     """Its result cache; None: it has none."""
+    shadow: ShadowFigures | None = None
+    """The copies of calls that it gets as a shadow; None: it gets none."""
     sequences: SequenceFigures | None = None
     """None: it keeps no state between requests."""
     sequence_config: SequenceConfig | None = None

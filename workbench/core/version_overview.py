@@ -30,6 +30,8 @@ class VersionEntry:
     """Names that requests can call it by."""
     weight: float = 0.0
     """The part of the calls without a version that it gets."""
+    copies: float = 0.0
+    """The part of them that it gets a copy of, as a shadow."""
 
 
 @dataclass(frozen=True, slots=True)

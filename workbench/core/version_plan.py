@@ -7,6 +7,19 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
+class ShadowPlan:
+    """A version that gets a copy of calls without a version, and whose answers nobody gets."""
+
+    version: str
+    part: float
+    """Of the calls, from over 0 to 1."""
+    by: str = ""
+    """The parameter of a request whose value decides whether it is copied; empty: each call by itself."""
+    keep_rows: int = 0
+    """Rows that are kept as examples, of those whose answers differ most."""
+
+
+@dataclass(frozen=True, slots=True)
 class VersionPlan:
     """Kept on disk with the model, so that a restart brings all of it back."""
 
@@ -22,13 +35,16 @@ class VersionPlan:
     """The places of the calls without a version (versions.traffic_split) that a version gets beside the routed one."""
     by: str = ""
     """The parameter of a request whose value sticks to one side of the split; empty: each call is split by itself."""
+    shadow: ShadowPlan | None = None
+    """None: no call is copied."""
     highest: int = 0
     """The highest number of a version that was taken back or unloaded; a new one gets a higher one."""
 
     @property
     def pinned(self) -> frozenset[str]:
         """Versions that stay loaded whatever the policy says."""
-        return frozenset((*self.held, *self.labels.values(), *self.spans))
+        shadow = () if self.shadow is None else (self.shadow.version,)
+        return frozenset((*self.held, *self.labels.values(), *self.spans, *shadow))
 
     def labels_of(self, version: str) -> tuple[str, ...]:
         return tuple(sorted(label for label, each in self.labels.items() if each == version))

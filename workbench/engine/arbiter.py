@@ -79,6 +79,8 @@ class Flow:
     width: int = 1
     """Cores that one run takes."""
     share: float = 1.0
+    yields: bool = False
+    """Its runs begin only where no other flow waits and a core is free, and keep no other flow out."""
     waker: Waker | None = None
     """There while it waits."""
     asked_tag: float = 0.0
@@ -118,7 +120,8 @@ class FairQueue:
         if self._next() is not flow or not self._room(flow, now):
             return self._look_again_s(now)
         flow.waker = None
-        self._virtual = flow.start_tag
+        if not flow.yields:
+            self._virtual = flow.start_tag
         flow.finish_tag = flow.start_tag
         flow.charge(flow.expected_s)
         flow.runs.append((now, flow.expected_s))
@@ -161,13 +164,14 @@ class FairQueue:
 
     def _next(self) -> Flow | None:
         waiting = (flow for flow in self._flows if flow.waker is not None)
-        return min(waiting, key=lambda flow: flow.start_tag, default=None)
+        return min(waiting, key=lambda flow: (flow.yields, flow.start_tag), default=None)
 
     def _room(self, flow: Flow, now: float) -> bool:
-        busy = {each: sum(now - began < HOLD_S for began, _ in each.runs) for each in self._flows}
+        seen = (each for each in self._flows if flow.yields or not each.yields)
+        busy = {each: sum(now - began < HOLD_S for began, _ in each.runs) for each in seen}
         if sum(count * each.width for each, count in busy.items()) < self._cores:
             return True
-        return all(each is flow or (each.waker is None and not busy[each]) for each in self._flows)
+        return all(each is flow or (each.waker is None and not runs) for each, runs in busy.items())
 
     def _look_again_s(self, now: float) -> float:
         held = [began + HOLD_S - now for flow in self._flows for began, _ in flow.runs if now - began < HOLD_S]
@@ -181,9 +185,9 @@ class Arbiter:
         self._lock = threading.Lock()
         self._queue = FairQueue(cores)
 
-    def place(self, width: int, share: float) -> SchedulerHandle:
-        """A place for one model; `close` gives it back."""
-        flow = Flow(width, share)
+    def place(self, width: int, share: float, yields: bool = False) -> SchedulerHandle:
+        """A place for one model; `close` gives it back. One that `yields` runs where nobody else would."""
+        flow = Flow(width, share, yields)
         with self._lock:
             self._queue.add(flow)
         return SchedulerHandle(self._queue, self._lock, flow)

@@ -20,14 +20,16 @@ from workbench.core.messages import InferRequest, InferResponse, Timings
 from workbench.core.model import ModelState, ModelStatus, Signature, shown_labels
 from workbench.core.ports import Observer, Outcome, Placed, Session, SharedAnswers, Trimmable
 from workbench.core.run_marks import ModelKey, RunMark, RunMarks
+from workbench.core.shadow_figures import ShadowFigures
 from workbench.core.threads import in_thread
-from workbench.engine.admission import Admission, CallersApart
+from workbench.engine.admission import Admission, Admitted, CallersApart
 from workbench.engine.arbiter import Arbiters, SchedulerHandle
 from workbench.engine.batch_policy import AlonePolicy, BatchPolicy, policy_for
 from workbench.engine.batcher import Batcher, QueuePolicy
 from workbench.engine.callability import uncallable
 from workbench.engine.caller_breakers import CallerBreakers
 from workbench.engine.circuit_breaker import BreakerPolicy
+from workbench.engine.copy_lane import CopyLane
 from workbench.engine.costs import CostTable
 from workbench.engine.empty_requests import NO_RUN
 from workbench.engine.executor import Done, Executor
@@ -130,6 +132,10 @@ class Deployment:
         self._policy: BatchPolicy = AlonePolicy(self._costs)
         self._batcher = Batcher(self._policy, _queue_policy(config), clock)
         self._executor: Executor | None = None
+        self._lane: CopyLane | None = None
+        self._left_lanes: list[CopyLane] = []
+        self.shadow_figures: Callable[[], ShadowFigures] | None = None
+        """Tells of the copies that it gets as a shadow; None: it gets none."""
         self._marks = marks
         self._mark: RunMark | None = None
         self._admission: Admission | None = None
@@ -213,6 +219,54 @@ class Deployment:
                 left_s,
             )
         return None
+
+    # Copies of calls
+
+    @property
+    def has_spare_runner(self) -> bool:
+        """True while so few calls are under way that half of the runners, or the only one, would be free."""
+        return self._outstanding <= (self._layout.runners - 1) // 2
+
+    @property
+    def takes_copies(self) -> bool:
+        """True where a run beside those of its runners is safe."""
+        return self.state is ModelState.READY and self._sequences is None and self.takes_more_runners
+
+    def admitted(self, request: InferRequest) -> Admitted:
+        """What a batch needs to know of a copy. Raises Unavailable, InvalidInput."""
+        if self.state is not ModelState.READY or self._admission is None:
+            raise Unavailable(self._not_ready())
+        return self._admission.admit(request)
+
+    def open_lane(self, deliver: Callable[[Done], None]) -> CopyLane:
+        """Its way for copies, which is in none of its figures. Open until `end_copies` or `close`."""
+        assert self._lane is None
+        place = self._arbiters.of(self._device).place(self._layout.cores, self.config.device_share, yields=True)
+        mark = self._marks.take(self.key)
+        self._lane = CopyLane(self.name, self._sessions, place, mark, self._clock, deliver)
+        self._lane.configure(self._policy, self._layout.cores, self.config.device_share)
+        return self._lane
+
+    def end_copies(self) -> None:
+        """Run no copy any more; one under way ends by itself, before the sessions are closed."""
+        self.shadow_figures = None
+        if self._lane is not None:
+            self._lane.leave()
+            self._left_lanes.append(self._lane)
+            self._lane = None
+
+    def _lanes(self) -> list[CopyLane]:
+        """Also those that were left with a run under way."""
+        self._left_lanes = [each for each in self._left_lanes if not self._gone(each)]
+        return [*self._left_lanes, *([self._lane] if self._lane is not None else [])]
+
+    def _gone(self, lane: CopyLane) -> bool:
+        if lane.busy:
+            return False
+        self._marks.give_back(lane.mark)
+        return True
+
+    # How a batch comes about
 
     def _wake(self) -> None:
         self._waking = False
@@ -499,7 +553,8 @@ class Deployment:
         began = [began for began, _ in runs]
         if self._warming_since is not None:
             began.append(self._warming_since)
-        return self._clock() - min(began) if began else 0.0
+        longest_s = self._clock() - min(began) if began else 0.0
+        return max((longest_s, *(lane.longest_run_s() for lane in self._lanes())))
 
     def stuck_caller(self, limit_s: float) -> str:
         """The share all of whose the runs are that take longer; empty: the owner's, or several callers'."""
@@ -511,7 +566,10 @@ class Deployment:
         """Have the runtime end runs that take longer, whose callers get DeadlineExceeded. True where it was told of
         one for the first time; whether it ends is seen by `longest_run_s`."""
         reason = f"a run of model {self.name!r} did not end within {limit_s:g} s (run_limit_s), and was ended"
-        return self._executor is not None and self._executor.interrupt(limit_s, reason)
+        told = [lane.interrupt(limit_s, reason) for lane in self._lanes()]
+        if self._executor is not None:
+            told.append(self._executor.interrupt(limit_s, reason))
+        return any(told)
 
     def give_up(self, reason: str) -> None:
         """Failed, for a runner that does not come back: all who wait for it or inside it get DeadlineExceeded."""
@@ -530,7 +588,10 @@ class Deployment:
         if self._executor is not None:
             self._executor.resize(0)
         sessions, self._sessions = self._sessions, []
-        if self._outstanding == 0:
+        self.end_copies()
+        for lane in self._lanes():
+            await lane.wait()
+        if self._outstanding == 0 and not self._lanes():
             if self._mark is not None:
                 self._marks.give_back(self._mark)
             for session in sessions:
@@ -575,6 +636,7 @@ class Deployment:
             load_s=self._load_s,
             circuit=self._circuit(),
             cache=self._cache.figures() if self._cache is not None else None,
+            shadow=self.shadow_figures() if self.shadow_figures is not None else None,
             queued=self._batcher.depth + (sequences.held if sequences is not None else 0),
             sequences=sequences,
             sequence_config=self.source.described.triton.sequences,
@@ -609,6 +671,8 @@ class Deployment:
         self._policy = policy_for(config, batched, self._costs)
         self._place.set(self._layout.cores, config.device_share)
         self._batcher.configure(self._policy, _queue_policy(config), self._place, self._layout.runners)
+        if self._lane is not None:
+            self._lane.configure(self._policy, self._layout.cores, config.device_share)
         rows = config.max_batch_size if batched else 0
         self._breakers.configure(_breaker_policy(config))
         self._admission = Admission(self.signature, rows, aborts_on_empty=self._aborts_on_empty)

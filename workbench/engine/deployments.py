@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from collections.abc import Collection
+import time
+from collections.abc import Callable, Collection
 
 from workbench.core.model import ModelState, ModelStatus
 from workbench.core.version_plan import VersionPlan
+from workbench.engine.deployment import Deployment
 from workbench.engine.pipeline_deployment import PipelineDeployment
 from workbench.engine.served import Served
+from workbench.engine.shadow_traffic import CopyBudget, ShadowRoute, ShadowTraffic
 from workbench.versions.routing_table import RoutingTable
-from workbench.versions.split_router import Split
+from workbench.versions.split_router import Accepting, Split
 from workbench.versions.traffic_split import SLOTS, Spans, weight_of
 
 Key = tuple[str, str]
@@ -23,7 +26,8 @@ _COMING = (ModelState.LOADING, ModelState.READY)
 class Deployments:
     """Belongs to the event loop's thread. `table` is made anew by every change, and is all that the path reads."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self.table: RoutingTable[Served] = RoutingTable()
         self._inner = self.table
         """As pipelines see it: until the end, when nothing else answers any more."""
@@ -36,6 +40,8 @@ class Deployments:
         self._failed: dict[Key, ModelStatus] = {}
         self._plans: dict[str, VersionPlan] = {}
         """What each name stands for beside its routed version, where that is anything."""
+        self._shadows: dict[str, ShadowTraffic] = {}
+        self._copies = CopyBudget()
 
     # Asked
 
@@ -77,6 +83,10 @@ class Deployments:
 
     def failed(self, name: str) -> bool:
         return any(key[0] == name for key in self._failed)
+
+    def shadow(self, name: str) -> ShadowTraffic | None:
+        """The copies of this model's calls; None: there are none."""
+        return self._shadows.get(name)
 
     def next_version(self, name: str, others: list[str]) -> str:
         """One more than any that serves or that `others` holds; the number of a version that failed is used again."""
@@ -199,11 +209,42 @@ class Deployments:
             if target is not None and target.state is ModelState.READY
         }
 
+    def _traffic(self, name: str) -> ShadowTraffic | None:
+        """The shadow of a model, where it can be one now: the same as before, with what it found, while it and the
+        version beside it are the same loads."""
+        asked, routed, before = self.plan(name).shadow, self._routed.get(name), self._shadows.get(name)
+        if asked is None or routed is None:
+            return None
+        shadow = self._serving.get((name, asked.version))
+        if shadow is routed or not isinstance(shadow, Deployment) or not shadow.takes_copies:
+            return None
+        if routed.signature is None or shadow.signature is None or routed.signature.difference(shadow.signature):
+            return None
+        if before is None or (before.routed, before.shadow) != (routed, shadow):
+            return ShadowTraffic(asked, routed, shadow, self._copies, self._clock)
+        before.configure(asked)
+        return before
+
+    def _follow_shadows(self) -> None:
+        shadowed = {name: self._traffic(name) for name, plan in self._plans.items() if plan.shadow is not None}
+        for name, before in self._shadows.items():
+            if shadowed.get(name) is not before:
+                before.close()
+        self._shadows = {name: each for name, each in shadowed.items() if each is not None}
+        for each in self._shadows.values():
+            each.shadow.shadow_figures = each.figures
+
     def _publish(self) -> None:
         failed = {key: status.reason for key, status in self._failed.items()}
         labels = {(name, label): each for name, plan in self._plans.items() for label, each in plan.labels.items()}
-        splits = {name: split for name, plan in self._plans.items() if (split := self._split(name, plan)) is not None}
-        self.table = RoutingTable(self._serving.values(), self._routed, failed, labels, splits)
+        before: dict[str, Accepting] = {
+            name: split for name, plan in self._plans.items() if (split := self._split(name, plan)) is not None
+        }
+        if self._shadows or any(plan.shadow is not None for plan in self._plans.values()):
+            self._follow_shadows()
+            for name, traffic in self._shadows.items():
+                before[name] = ShadowRoute(before.get(name, traffic.routed), traffic)
+        self.table = RoutingTable(self._serving.values(), self._routed, failed, labels, before)
         if not self._cleared:
             self._inner = self.table
             for each in self._living:

@@ -81,7 +81,7 @@ class ModelChanges:
         self.observer = observer
         self.journal = journal
         self.clock = clock
-        self.deployments = Deployments()
+        self.deployments = Deployments(clock)
         self.started = self.closing = False
         self.persisted: set[str] = set()
         """The models whose routed version the journal holds."""
@@ -201,7 +201,7 @@ class ModelChanges:
         name = deployment.name
         desired = _desired(deployment)
         harmful = any(status.reason.startswith(HARMFUL) for status in self.deployments.failures(name))
-        plan = plan or self._plan_with(deployment)
+        plan = self._with_fitting_shadow(plan or self._plan_with(deployment), deployment)
         noted = plan if persist else _of_no_repository(plan)
         beside = self.beside(name, noted)
 
@@ -294,6 +294,11 @@ class ModelChanges:
         }
         plan = dataclasses.replace(plan, spans=spans, by=plan.by if spans else "")
         return after_routing(plan, new.config.versions, new.version, None if current is None else current.version)
+
+    def _with_fitting_shadow(self, plan: VersionPlan, new: Served) -> VersionPlan:
+        """`plan` without its shadow where that cannot take the calls of `new`, which is about to be routed to."""
+        shadow = self.deployments.get(new.name, plan.shadow.version) if plan.shadow is not None else None
+        return plan if shadow is None or _same_calls(shadow, new) else dataclasses.replace(plan, shadow=None)
 
     def _kept_beside(self, new: Served) -> tuple[Deployment | None, list[Deployment]]:
         """What stays loaded for when `new`, which is about to be routed, fails; and what was kept so far and goes."""

@@ -354,6 +354,11 @@ class PipelineDeployment:
         return {**found, **self.source.labels}
 
     @property
+    def has_spare_runner(self) -> bool:
+        """True while no call is under way."""
+        return not self._calls
+
+    @property
     def max_batch_size(self) -> int:
         """The fewest of its own and its models'; 0 where one of them takes one request at a time."""
         if self.config.batching == "never" or self.signature is None or not self.signature.free_first_axis:

@@ -11,13 +11,15 @@ from functools import partial
 from workbench.config import ModelConfig
 from workbench.core.model import DesiredModel, ModelState, check_model_name, check_model_version
 from workbench.core.threads import in_thread
-from workbench.core.version_plan import VersionPlan
+from workbench.core.version_plan import ShadowPlan, VersionPlan
 from workbench.engine.deployment import Deployment
 from workbench.engine.model_changes import LoadResult, ModelChanges, check_same_signature, ended
 from workbench.engine.served import Served
+from workbench.engine.shadow_traffic import ShadowTraffic
 from workbench.engine.sources import Found, ModelSource
 from workbench.errors import Conflict, InvalidInput, ModelError, ModelNotFound, StorageError, Unavailable, Unsupported
 from workbench.versions.labels import moved, version_meant
+from workbench.versions.shadow_sample import check_shadow, shadow_asked
 from workbench.versions.traffic_split import checked_weights, spread
 from workbench.versions.version_policy import (
     after_routing,
@@ -132,8 +134,8 @@ class VersionControl:
 
     async def rollback(self, name: str) -> LoadResult:
         """Route to the version that served before again, also where its inputs or outputs are others; a second call
-        goes back to the one before that. Where the calls are split, only the split ends. `live` of the result: it was
-        still loaded.
+        goes back to the one before that. Where the calls are split, only the split ends. A shadow ends with either.
+        `live` of the result: it was still loaded.
 
         Conflict where none served before, or its file is not kept any more; ModelNotFound, Unavailable.
         """
@@ -143,7 +145,7 @@ class VersionControl:
             current = self._deployments.table.choose(name, None)
             plan = changes.plan(name)
             if plan.spans:
-                after = self._pinned_differently(name, plan, replace(plan, spans={}, by=""))
+                after = self._pinned_differently(name, plan, replace(plan, spans={}, by="", shadow=None))
                 await changes.change_plan(name, after)
                 return LoadResult(current.status(), False, current.version, changes.clock() - began, live=True)
             if not plan.before:
@@ -203,15 +205,19 @@ class VersionControl:
     async def route(
         self,
         name: str,
-        weights: Mapping[str, float],
+        weights: Mapping[str, float] | None = None,
         *,
         by: str = "",
+        shadow: Mapping[str, float] | None = None,
+        keep_rows: int = 0,
         wait: bool = False,
         force: bool = False,
     ) -> LoadResult:
         """Split the requests that name no version: each of these versions, or labels, gets its weight of them, and the
         routed version the rest. One with all of them is routed to, as by `commit`; without weights nothing is split.
 
+        `shadow` has a version get a copy of this part of the requests, {}: none; `keep_rows` of those whose answers
+        differ most are kept in memory. None, of both: it stays as it is.
         `by`: the value of this parameter of a request, or else its share, sticks to one side ("share": that alone).
         `wait`: until a change of the model that is under way, as a load, has ended. Of the result `previous` is the
         version that was routed before, `live` whether it still is.
@@ -224,10 +230,14 @@ class VersionControl:
         began = changes.clock()
         check_model_name(name)
         if not wait:
-            for version in weights:
+            for version in (*(weights or ()), *(shadow or ())):
                 self._ready_version(name, version)
         async with changes.changing(name):
             plan, current = changes.plan(name), self._deployments.routed(name)
+            if shadow is not None or keep_rows:
+                plan = replace(plan, shadow=self._shadow(name, shadow or {}, by, keep_rows))
+            if weights is None:
+                return await self._shadowed(name, current, plan, began)
             asked = {self._ready_version(name, version).version: weight for version, weight in weights.items()}
             if len(asked) != len(weights):
                 raise InvalidInput(f"a version of {', '.join(weights)} is named twice")
@@ -246,15 +256,66 @@ class VersionControl:
                     deployment.version,
                     current.version if current is not None else None,
                 )
+                if plan.shadow is not None and shadow:
+                    self._check_shadow(deployment, self._deployments.member(name, plan.shadow.version))
                 persist = not deployment.source.in_place
                 return await changes.take_in(deployment, began, persist=persist, plan=plan)
             assert current is not None
             for version in given:
                 self._check_side(current, self._deployments.member(name, version))
+            if plan.shadow is not None and shadow:
+                self._check_shadow(current, self._deployments.member(name, plan.shadow.version))
             spans = spread(plan.spans, given)
-            after = replace(plan, spans=spans, by=by if spans else "")
-            await changes.change_plan(name, self._pinned_differently(name, plan, after))
-            return LoadResult(current.status(), plan == after, current.version, changes.clock() - began, live=True)
+            before, after = changes.plan(name), replace(plan, spans=spans, by=by if spans else "")
+            await changes.change_plan(name, self._pinned_differently(name, before, after))
+            return LoadResult(current.status(), before == after, current.version, changes.clock() - began, live=True)
+
+    def shadow(self, name: str) -> ShadowTraffic | None:
+        """The copies of this model's calls; None: there are none."""
+        return self._deployments.shadow(name)
+
+    async def _shadowed(self, name: str, current: Served | None, plan: VersionPlan, began: float) -> LoadResult:
+        """Have `plan`, which differs by its shadow alone, hold."""
+        changes = self._changes
+        if current is None:
+            self._deployments.table.choose(name, None)  # says what there is
+            raise ModelNotFound(f"Request for unknown model: {name!r} is not found")
+        if plan.shadow is not None:
+            self._check_shadow(current, self._deployments.member(name, plan.shadow.version))
+        before = changes.plan(name)
+        await changes.change_plan(name, self._pinned_differently(name, before, plan))
+        return LoadResult(current.status(), before == plan, current.version, changes.clock() - began, live=True)
+
+    def _shadow(self, name: str, asked: Mapping[str, float], by: str, keep_rows: int) -> ShadowPlan | None:
+        shadow = shadow_asked(asked, by, keep_rows)
+        if shadow is None:
+            return None
+        check_shadow(found := replace(shadow, version=self._ready_version(name, shadow.version).version))
+        return found
+
+    def _check_shadow(self, routed: Served, shadow: Served) -> None:
+        """Whether `shadow` may get copies of the calls that `routed` gets."""
+        if routed is shadow:
+            raise InvalidInput(
+                f"version {routed.version} of model {routed.name!r} serves, so it cannot be its own shadow: copies are "
+                "for another version"
+            )
+        if routed.status().sequence_config is not None or shadow.status().sequence_config is not None:
+            raise Unsupported(
+                f"model {routed.name!r} keeps state between requests, so it can have no shadow: a copy would step into "
+                "a sequence that it knows nothing of"
+            )
+        assert routed.signature is not None and shadow.signature is not None
+        if difference := routed.signature.difference(shadow.signature):
+            raise Conflict(
+                f"version {shadow.version} of model {routed.name!r} cannot be a shadow of version {routed.version}, "
+                f"since its inputs or outputs are others: {difference}"
+            )
+        if not isinstance(shadow, Deployment) or not shadow.takes_copies:
+            raise Unsupported(
+                f"version {shadow.version} of model {routed.name!r} cannot be a shadow: a pipeline has its models run "
+                "beside callers' own calls, and a session on a GPU takes one run at a time"
+            )
 
     async def shift(self, name: str, version: str, weight: float, *, instead_of: str, by: str = "") -> None:
         """Give one version so much of the calls that name none, for a rollout: with all of them too the routed version

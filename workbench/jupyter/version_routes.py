@@ -81,7 +81,15 @@ class RouteHandler(Handler):
     async def post(self, name: str) -> object:
         asked = control.decode_route_request(self.body)
         client = await self.watch.client()
-        done, weights = await client.route(name, asked.weights, by=asked.by, wait=asked.wait, force=asked.force)
+        done, weights = await client.route(
+            name,
+            asked.weights,
+            by=asked.by,
+            shadow=asked.shadow,
+            keep_rows=asked.keep_rows,
+            wait=asked.wait,
+            force=asked.force,
+        )
         return {**_told(done), "weights": weights}
 
 

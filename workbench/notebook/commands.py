@@ -118,9 +118,17 @@ VERBS: Mapping[str, Verb] = {
         Verb(
             "route",
             "split the calls without a version: v2=10%; v2 alone gets all of them, v2=0 none",
-            ("NAME", "KEY=VALUE"),
-            {"--by": "PARAMETER", "--wait": "", "--force": "", **_KEEP},
+            ("NAME", "[KEY=VALUE]"),
+            {
+                "--by": "PARAMETER",
+                "--shadow": "v2=25%",
+                "--keep-rows": "N",
+                "--wait": "",
+                "--force": "",
+                **_KEEP,
+            },
         ),
+        Verb("shadow", "how the answers of a model's shadow differ from those that callers got", ("NAME",), _KEEP),
         Verb("rollback", "the version that served before serves again", ("NAME",), _KEEP),
         Verb(
             "rollout",
@@ -211,6 +219,8 @@ FLAGS: Mapping[str, str] = {
     "--batch": "the function takes rows, and those of several requests may come in one call",
     "--force": "even where inputs or outputs change, on which callers may rely; of export: replace data beside it",
     "--by": "calls with the same value of this request parameter, or of one share, stay on one side",
+    "--shadow": "a version that gets a copy of this part of the calls, whose answers nobody gets; none: no version",
+    "--keep-rows": "of the rows whose answers differ most, in the service's memory: %infer shadow gives them back",
     "--wait": "for a load of the model that is under way",
     "--steps": "the parts of the calls that the version gets, in percent (1,10,50,100)",
     "--every": "how long a step takes, with enough calls (5m)",
@@ -258,7 +268,7 @@ CELL_VERBS = (*_VALUE_VERBS, *(verb.name for verb in VERBS.values() if verb.defi
 _HELP = ("--help", "-h")
 
 _TAKES_THE_REST = ("SOURCE", "EXPR", "STAGES", "FILE", "KEY=VALUE", "RUN RUN", "SHARE")
-_MAY_TAKE_THE_REST = ("[EXPR]", "[VERSION]")
+_MAY_TAKE_THE_REST = ("[EXPR]", "[KEY=VALUE]", "[VERSION]")
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,6 +91,7 @@ class InferMagics(Magics):
             "label": lambda command: _labelled(self._connect(), command),
             "route": lambda command: _routed(self._connect(), command),
             "rollout": lambda command: _rolled_out(self._connect(), command),
+            "shadow": lambda command: self._connect().shadow(command.name),
             "rollback": lambda command: self._connect().rollback(command.name),
             "status": lambda command: attach().status(),
             "restart": lambda command: attach().restart(),
@@ -272,10 +273,20 @@ def _rolled_out(workbench: Workbench, command: Command) -> Rollout:
 
 def _routed(workbench: Workbench, command: Command) -> Card:
     flags = command.flags
-    alone = "=" not in command.rest
-    weights = command.rest.strip() if alone else pairs(command.rest, "route", "v2=10%")
+    shadow = flags.get("--shadow")
+    if not command.rest and shadow is None:
+        raise Misuse(f"route {command.name} needs KEY=VALUE or --shadow: {VERBS['route'].usage}")
     options: dict[str, Any] = {"by": flags.get("--by", ""), "wait": "--wait" in flags, "force": "--force" in flags}
-    return workbench.route(command.name, weights, **options)
+    if shadow is not None:
+        options["shadow"] = {} if shadow == "none" else _parts(shadow.strip("'\""))
+    if "--keep-rows" in flags:
+        options["keep_rows"] = whole("--keep-rows", flags["--keep-rows"])
+    return workbench.route(command.name, _parts(command.rest) if command.rest else None, **options)
+
+
+def _parts(text: str) -> str | dict[str, str]:
+    """Version -> part, of v2=10%; or the version alone, which has all of it."""
+    return pairs(text, "route", "v2=10%") if "=" in text else text.strip()
 
 
 def _token(workbench: Workbench, command: Command) -> Card:

@@ -97,15 +97,21 @@ def decode_labels(body: bytes) -> dict[str, str | None]:
 
 
 class RouteRequest(msgspec.Struct, forbid_unknown_fields=True):
-    weights: dict[str, float]
-    """Version or label -> the part of the calls without a version that it gets, from 0 to 1."""
+    weights: dict[str, float] | None = None
+    """Version or label -> the part of the calls without a version that it gets, from 0 to 1; None: as it is."""
     by: Annotated[str, msgspec.Meta(max_length=64)] = ""
+    shadow: dict[str, float] | None = None
+    """The version or label that gets a copy of this part of the calls; empty: none; None: as it is."""
+    keep_rows: int = 0
     wait: bool = False
     force: bool = False
 
 
 def decode_route_request(body: bytes) -> RouteRequest:
-    return decode_body(body, RouteRequest)
+    asked = decode_body(body, RouteRequest)
+    if asked.weights is None and asked.shadow is None:
+        raise InvalidInput('the body says nothing of a route: {"weights": {"2": 0.1}}, or {"shadow": {"2": 0.25}}')
+    return asked
 
 
 class RolloutRequest(msgspec.Struct, forbid_unknown_fields=True):
@@ -151,6 +157,7 @@ def encode_status(status: ModelStatus) -> dict[str, Any]:
         "config": dataclasses.asdict(status.config),
         "circuit": dataclasses.asdict(status.circuit) if status.circuit else None,
         "cache": dataclasses.asdict(status.cache) if status.cache else None,
+        "shadow": dataclasses.asdict(status.shadow) if status.shadow else None,
         "sequences": dataclasses.asdict(status.sequences) if status.sequences else None,
         "sequence_config": dataclasses.asdict(status.sequence_config) if status.sequence_config else None,
         "pipeline": dataclasses.asdict(status.pipeline) if status.pipeline else None,

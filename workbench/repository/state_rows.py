@@ -14,6 +14,7 @@ from workbench.core.model import DesiredModel, check_model_name, check_model_ver
 from workbench.core.version_plan import VersionPlan
 from workbench.errors import InvalidInput
 from workbench.versions.labels import check_label
+from workbench.versions.shadow_sample import check_shadow
 from workbench.versions.traffic_split import are_sound
 
 VERSION_TABLES: Final = (
@@ -60,6 +61,8 @@ def plan_of(name: str, text: str) -> VersionPlan:
             check_model_version(version)
         for label in plan.labels:
             check_label(label)
+        if plan.shadow is not None:
+            check_shadow(plan.shadow)
         if are_sound(plan.spans):
             return plan
     except (InvalidInput, msgspec.DecodeError, UnicodeDecodeError):

@@ -73,6 +73,7 @@ def families(state: State) -> Iterator[Family]:
     yield from _models(state)
     yield from _circuits(state)
     yield from _caches(state)
+    yield from _shadows(state)
     yield from _sequences(state)
     yield from _rollouts(state)
     yield from _shares(state)
@@ -202,6 +203,24 @@ def _caches(state: State) -> Iterator[Family]:
             saved.add(key, cache.saved_s)
             remote_resting.add(key, int(bool(cache.remote_note)))
     yield from (requests, dropped, entries, size, resting, remote_resting, saved)
+
+
+def _shadows(state: State) -> Iterator[Family]:
+    copies = counter(
+        "infer_shadow_copies_total", "Copies of calls for a shadow, by what came of them", *_VERSION, "result"
+    )
+    waiting = gauge("infer_shadow_copies_waiting", "Copies that wait for time to run, or run", *_VERSION)
+    rows = counter("infer_shadow_rows_total", "Rows of which both versions' answers were compared", *_VERSION)
+    differing = counter("infer_shadow_rows_differing_total", "Rows with another label, class or NaN", *_VERSION)
+    for status in state.statuses:
+        if (shadow := status.shadow) is not None:
+            key = (status.name, status.version)
+            for result, count in (("compared", shadow.compared), ("failed", shadow.failed), *shadow.dropped.items()):
+                copies.add((*key, result), count)
+            waiting.add(key, shadow.waiting)
+            rows.add(key, shadow.rows)
+            differing.add(key, shadow.differing)
+    yield from (copies, waiting, rows, differing)
 
 
 def _sequences(state: State) -> Iterator[Family]:

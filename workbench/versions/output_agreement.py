@@ -37,6 +37,8 @@ class OutputAgreement:
     """The rows that differ most, the worst first."""
     unlike: str = ""
     """Why they cannot be compared."""
+    scale: float = 0.0
+    """The first version's largest number, of scores."""
 
     @property
     def interval(self) -> tuple[float, float] | None:
@@ -94,7 +96,7 @@ def _scores(name: str, one: Array, other: Array) -> OutputAgreement:
     largest = float(gaps.max(initial=0.0))
     scale = float(np.abs(before[np.isfinite(before)]).max(initial=0.0))
     relative = largest / scale if scale else None
-    return OutputAgreement(name, rows, same, largest, relative, int(nan.any(axis=1).sum()), worst)
+    return OutputAgreement(name, rows, same, largest, relative, int(nan.any(axis=1).sum()), worst, "", scale)
 
 
 def _by_row(array: Array) -> Array:

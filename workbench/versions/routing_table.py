@@ -8,7 +8,7 @@ from typing import Generic
 
 from workbench.core.model import ModelState
 from workbench.errors import ModelNotFound, Unavailable, WorkbenchError
-from workbench.versions.split_router import Split, Target
+from workbench.versions.split_router import Accepting, Target
 
 MOST_NAMED = 10
 """Models that an error names."""
@@ -25,11 +25,11 @@ class RoutingTable(Generic[Target]):
         routed: Mapping[str, Target] | None = None,
         failed: Mapping[tuple[str, str], str] = _NONE,
         labels: Mapping[tuple[str, str], str] = _NONE,
-        splits: Mapping[str, Split[Target]] | None = None,
+        before: Mapping[str, Accepting] | None = None,
     ) -> None:
         """`deployments` answer to their own version; `routed` says which one answers where none is named; `failed`
-        holds, by model and version, why it does not serve; `labels` holds versions by model and label; `splits` the
-        models whose calls without a version go to several."""
+        holds, by model and version, why it does not serve; `labels` holds versions by model and label; `before`
+        what takes the calls without a version before the routed one, as a split."""
         table: dict[tuple[str, str | None], Target] = {(each.name, each.version): each for each in deployments}
         named = {(name, label): table.get((name, version)) for (name, label), version in labels.items()}
         table.update({key: target for key, target in named.items() if target is not None})
@@ -37,12 +37,12 @@ class RoutingTable(Generic[Target]):
         self._table = table
         self._failed = failed
         self._labels = labels
-        self._targets: Mapping[tuple[str, str | None], Target | Split[Target]] = table
-        if splits:
-            self._targets = {**table, **{(name, None): split for name, split in splits.items()}}
+        self._targets: Mapping[tuple[str, str | None], Accepting] = table
+        if before:
+            self._targets = {**table, **{(name, None): each for name, each in before.items()}}
 
-    def target(self, name: str, version: str | None) -> Target | Split[Target]:
-        """What a request is handed to: the version that it names, or else the routed one, or the split that chooses.
+    def target(self, name: str, version: str | None) -> Accepting:
+        """What a request is handed to: the version that it names, or else the routed one, or what stands before it.
 
         Raises as `choose`.
         """

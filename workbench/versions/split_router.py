@@ -33,6 +33,12 @@ class Routable(Protocol):
 Target = TypeVar("Target", bound=Routable)
 
 
+class Accepting(Protocol):
+    """What a request is handed to: a version, or what stands before one."""
+
+    def submit(self, request: InferRequest, promise: Any, /) -> None: ...
+
+
 class Split(Generic[Target]):
     """Stands in the routing table where a model's routed version would. Belongs to the event loop."""
 
@@ -79,7 +85,7 @@ class Split(Generic[Target]):
     def submit(self, request: InferRequest, promise: Any, /) -> None:
         """As the version that is chosen does it. Where its circuit breaker is open, the routed version answers."""
         parameters = request.parameters
-        target = self.side(parameters[SIDE]) if SIDE in parameters else self.choose(self._key(request))
+        target = self.side(parameters[SIDE]) if SIDE in parameters else self.choose(key_of(request, self._by))
         if SIDE in parameters or KEY in parameters:  # they change which version answers, and nothing of the answer
             request.parameters = {name: value for name, value in parameters.items() if name not in (SIDE, KEY)}
         try:
@@ -89,10 +95,12 @@ class Split(Generic[Target]):
                 raise
             self._routed.submit(request, promise)
 
-    def _key(self, request: InferRequest) -> str | None:
-        parameters, by = request.parameters, self._by
-        key = parameters.get(KEY) if parameters else None
-        if by and key is None:
-            key = None if by == BY_SHARE else parameters.get(by)
-            key = request.caller or None if key is None else key
-        return None if key is None else str(key)
+
+def key_of(request: InferRequest, by: str) -> str | None:
+    """The key of a call: by the parameter `by` or else its share, unless it brings its own; None: it has none."""
+    parameters = request.parameters
+    key = parameters.get(KEY) if parameters else None
+    if by and key is None:
+        key = None if by == BY_SHARE else parameters.get(by)
+        key = request.caller or None if key is None else key
+    return None if key is None else str(key)

@@ -54,7 +54,8 @@ def after_routing(plan: VersionPlan, setting: str, new: str, current: str | None
         before = (*(each for each in plan.before if each not in (new, current)), current)[-MOST_BEFORE:]
     spans = {version: held for version, held in plan.spans.items() if version != new}
     held = tuple(each for each in plan.held if each != new)
-    plan = replace(plan, before=before, held=held, spans=spans, by=plan.by if spans else "")
+    shadow = plan.shadow if plan.shadow is not None and plan.shadow.version != new else None
+    plan = replace(plan, before=before, held=held, spans=spans, by=plan.by if spans else "", shadow=shadow)
     others = {each for each in (*plan.beside, *plan.pinned, current) if each not in (None, new)}
     return staying(replace(plan, beside=tuple(sorted(filter(None, others), key=int))), setting, new)
 
@@ -62,7 +63,7 @@ def after_routing(plan: VersionPlan, setting: str, new: str, current: str | None
 def taken_back(plan: VersionPlan, setting: str, current: str) -> VersionPlan:
     """The plan once `current`, which is routed to, has given its place back to the one before."""
     back = plan.before[-1]
-    after = after_routing(replace(plan, before=plan.before[:-1], spans={}, by=""), setting, back, None)
+    after = after_routing(replace(plan, before=plan.before[:-1], spans={}, by="", shadow=None), setting, back, None)
     others = tuple(sorted({*plan.beside, current} - {back}, key=int))
     after = replace(after, beside=others, highest=max(plan.highest, int(current)))
     return staying(after, setting, back)
@@ -89,8 +90,9 @@ def without(plan: VersionPlan, version: str) -> VersionPlan:
     labels = {label: each for label, each in plan.labels.items() if each != version}
     spans = {each: places for each, places in plan.spans.items() if each != version}
     by = plan.by if spans else ""
+    shadow = plan.shadow if plan.shadow is not None and plan.shadow.version != version else None
     highest = max(plan.highest, int(version))
-    return replace(plan, beside=beside, held=held, labels=labels, spans=spans, by=by, highest=highest)
+    return replace(plan, beside=beside, held=held, labels=labels, spans=spans, by=by, shadow=shadow, highest=highest)
 
 
 def with_beside(plan: VersionPlan, version: str) -> VersionPlan:

@@ -61,7 +61,7 @@ SCOPES = {
     Scope.INFER: r"POST /v2/models/.*/infer",
     Scope.METADATA: r"GET /v2|GET /v2/models/\{name\}(/versions/\{version\})?(/ready|/config|/stats)?"
     r"|GET /v2/models/stats|POST /v2/repository/index|GET /openapi.json",
-    Scope.READ: r"GET /control/(status|models(?!.*/(files?|versions|rollout)$).*|figures|stream)",
+    Scope.READ: r"GET /control/(status|models(?!.*/(files?|versions|rollout|route)$).*|figures|stream)",
 }
 """Every other route needs ADMIN."""
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import asdict
+from typing import Any
 
 import msgspec
 
@@ -12,6 +14,7 @@ from workbench.core.model import ModelState
 from workbench.core.version_overview import STORED, VersionEntry, VersionOverview
 from workbench.errors import StorageError
 from workbench.protocols import control
+from workbench.protocols.shadow_json import encode_shadow
 from workbench.server.http.message import Response
 from workbench.server.http.routes_control import told_load
 from workbench.server.http.routing import Call, Route
@@ -31,6 +34,7 @@ def routes(service: Service) -> list[Route]:
         Route("POST", "/control/models/{name}/rollback", versions.rollback, action="rollback"),
         Route("POST", "/control/models/{name}/labels", versions.label, action="label"),
         Route("POST", "/control/models/{name}/route", versions.route, action="route"),
+        Route("GET", "/control/models/{name}/route", versions.routed),
     ]
 
 
@@ -55,6 +59,7 @@ class VersionRoutes:
                 each.reason,
                 each.version_labels,
                 each.weight,
+                each.shadow.part if each.shadow is not None else 0.0,
             )
             for each in self._engine.statuses(name)
             if each.state is not ModelState.GONE
@@ -85,13 +90,35 @@ class VersionRoutes:
     async def route(self, call: Call) -> Response:
         async with call.body(control.BODY_BYTES, self._service.bodies) as body:
             asked = control.decode_route_request(body)
-        split = ", ".join(f"{version}={weight * 100:g}%" for version, weight in asked.weights.items()) or "no split"
-        call.noted.detail = f"{split}{f' by {asked.by}' if asked.by else ''}"
+        told = [] if asked.weights is None else [_percents(asked.weights) or "no split"]
+        if asked.shadow is not None:
+            told.append(f"shadow {_percents(asked.shadow)}" if asked.shadow else "no shadow")
+        call.noted.detail = f"{', '.join(told)}{f' by {asked.by}' if asked.by else ''}"
         name = call.params["name"]
-        result = await self._engine.versions.route(name, asked.weights, by=asked.by, wait=asked.wait, force=asked.force)
+        result = await self._engine.versions.route(
+            name,
+            asked.weights,
+            by=asked.by,
+            shadow=asked.shadow,
+            keep_rows=asked.keep_rows,
+            wait=asked.wait,
+            force=asked.force,
+        )
         await self._service.persistence.tidy(self._engine)
+        return Response(200, msgspec.json.encode({**told_load(result), **self._route_of(name, examples=False)}))
+
+    async def routed(self, call: Call) -> Response:
+        name = call.params["name"]
+        self._engine.status(name)  # ModelNotFound says what there is
+        told = self._route_of(name, examples=call.query("examples") == "true")
+        return Response(200, await asyncio.to_thread(msgspec.json.encode, told))
+
+    def _route_of(self, name: str, *, examples: bool) -> dict[str, Any]:
+        traffic = self._engine.versions.shadow(name)
+        kept = traffic.examples() if traffic is not None and examples else ()
         weights = {each.version: each.weight for each in self._engine.statuses(name) if each.weight}
-        return Response(200, msgspec.json.encode({**told_load(result), "weights": weights}))
+        figures = traffic.figures() if traffic is not None else None
+        return {"weights": weights, "by": self._engine.versions.plan(name).by, **encode_shadow(figures, kept)}
 
     async def _history(self, name: str) -> list[AuditEntry]:
         try:
@@ -101,3 +128,7 @@ class VersionRoutes:
         return [each for each in entries if each.subject == name and each.outcome == "ok" and each.action in _CHANGES][
             -HISTORY:
         ]
+
+
+def _percents(parts: Mapping[str, float]) -> str:
+    return ", ".join(f"{version}={part * 100:g}%" for version, part in parts.items())
