@@ -17,6 +17,7 @@ import pandas as pd
 import pytest
 import torch
 from catboost import CatBoostClassifier
+from IPython.core import interactiveshell
 from numpy.testing import assert_array_equal
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.datasets import load_iris
@@ -335,6 +336,16 @@ def test_serving_as_python_is_offered_only_where_the_object_can_be_frozen() -> N
         assert python_way(without) == ("", "")
     with pytest.raises(Unsupported, match="lock cannot be loaded; a model is a path"):
         converter_for(LOCK)
+
+
+def test_a_notebooks_open_is_pythons(wb: Workbench, tmp_path: Path) -> None:
+    space = {"open": interactiveshell._modified_open, "path": str(tmp_path / "factor")}
+    (tmp_path / "factor").write_text("3")
+    body = "def scaled(x):\n    with open(path) as file:\n        return int(file.read()) * x\n"
+    linecache.cache["<ipython-input-open>"] = (len(body), None, body.splitlines(keepends=True), "<ipython-input-open>")
+    exec(compile(body, "<ipython-input-open>", "exec"), space)  # noqa: S102
+    wb.function("m", predict=space["scaled"], sample=X[:5])
+    assert_array_equal(wb.predict("m", X[:5])["output"], 3 * X[:5])
 
 
 class Writes:

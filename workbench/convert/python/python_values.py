@@ -207,6 +207,8 @@ def importable(value: Any) -> tuple[str, str] | None:
         return ("numpy", called) if getattr(np, called, None) is value else None
     if not callable(value):
         return None
+    if isinstance(value, types.FunctionType) and value.__globals__.get("__name__") == "IPython.core.interactiveshell":
+        value = inspect.unwrap(value)  # a notebook's `open` is IPython's, around Python's own
     module, name = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
     if not isinstance(module, str) or not isinstance(name, str) or module in _OURS or "<" in name:
         return None

@@ -20,10 +20,10 @@ from workbench.client.formatting import counted
 from workbench.convert.conversion import expect_inputs
 from workbench.convert.converters import Check, Converted, exported_as, words
 from workbench.convert.given_rows import thinned
+from workbench.convert.refused_rows import check_rows, refused_rows
 from workbench.convert.scikit.frame_columns import input_columns, unread_columns
 from workbench.convert.scikit.own_answers import own_answers
 from workbench.convert.scikit.precision import computes_in_double, has_trees
-from workbench.convert.scikit.refused_rows import check_rows, refused_rows
 from workbench.convert.scikit.row_variants import RowVariants
 from workbench.convert.scikit.rows_at_splits import rows_at_splits
 from workbench.convert.scikit.sample_rows import MadeUp, made_up_rows, nothing_like_it

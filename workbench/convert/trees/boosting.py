@@ -11,12 +11,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from importlib.metadata import version
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from workbench.convert.converters import Check, Converted, exported_as
 from workbench.convert.given_rows import thinned
+from workbench.convert.refused_rows import refused_rows
 from workbench.convert.trees.boosted_model import INPUT, boosted_model, is_text, plain_classes
 from workbench.convert.trees.boosted_original import read_original
 from workbench.convert.trees.boosted_rows import rows_at_the_splits, with_holes
@@ -25,7 +27,6 @@ from workbench.core.class_names import METADATA_KEY as CLASSES_KEY
 from workbench.core.class_names import encode_classes
 from workbench.core.table_columns import METADATA_KEY, MISSING_NUMBER, MISSING_TEXT, encode_columns
 from workbench.core.tensor import Array
-from workbench.errors import InvalidInput
 
 
 def convert(source: object, sample: object | None) -> Converted:
@@ -43,13 +44,18 @@ def convert(source: object, sample: object | None) -> Converted:
     checks = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the libraries, on rows without names and the like
-        for what, given in (("", rows), ("with missing values", with_holes(rows)), ("in batches of 1", rows[:1])):
+        try:
+            if np.ndim(rows) == 1:
+                raise TypeError("one axis")  # which CatBoost takes for one row
+            checks.append(Check(rows, len(rows), original.answer(rows), ""))
+        except Exception as error:  # the library's own, of any class
+            trained = SimpleNamespace(n_features_in_=len(model.features), feature_names_in_=original.names)
+            raise refused_rows(trained, original.kind, rows, error) from error
+        for what, given in (("with missing values", with_holes(rows)), ("in batches of 1", rows[:1])):
             try:
                 checks.append(Check(given, len(given), original.answer(given), what))
-            except Exception as error:
-                if what:  # it takes no missing values
-                    continue
-                raise InvalidInput(f"{original.kind} itself refuses the rows: {_words(error)}") from error
+            except Exception:  # it takes no missing values
+                continue
     return Converted(
         data,
         exported_as(original.kind, original.library, version(original.library), OPSET),
@@ -86,7 +92,3 @@ def _named(model: Boosted, rows: Array) -> Any:
         else:
             columns[name] = pandas.Categorical.from_codes(column.astype(np.int64).tolist(), pandas.Index(categories))
     return pandas.DataFrame(columns)
-
-
-def _words(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".split("\n")[0][:300]

@@ -7,14 +7,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from catboost import CatBoostClassifier
+from lightgbm import LGBMClassifier
 from sklearn.compose import ColumnTransformer
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from xgboost import XGBClassifier
 
 from workbench.convert.scikit.sklearn import convert
+from workbench.convert.trees import boosting
 from workbench.errors import InvalidInput
 
 X = np.random.default_rng(0).normal(size=(20, 4))
@@ -73,6 +77,34 @@ def said(estimator: Any, sample: Any) -> str:
 )
 def test_what_is_wrong_with_the_rows_is_said_of_numbers(numbers: Any, sample: Any, why: str) -> None:
     assert said(numbers, sample) == why
+
+
+BOOSTED = {
+    "catboost": lambda: CatBoostClassifier(iterations=2, verbose=0, allow_writing_files=False),
+    "lightgbm": lambda: LGBMClassifier(n_estimators=2, verbose=-1),
+    "xgboost": lambda: XGBClassifier(n_estimators=2),
+}
+
+
+@pytest.mark.parametrize("library", BOOSTED)
+def test_what_is_wrong_with_the_rows_of_a_boosted_model_is_said_alike(library: str) -> None:
+    trained = BOOSTED[library]().fit(X, Y)
+    with pytest.raises(InvalidInput, match=r"refuses the rows of the sample: it has 3 columns, and 4 were there"):
+        boosting.convert(trained, X[:, :3])
+    with pytest.raises(InvalidInput, match=r"refuses the rows of the sample: it has one axis, and rows of columns"):
+        boosting.convert(trained, X[0])
+    with pytest.raises(
+        InvalidInput, match=r"rows of the sample: (it|column 0) holds text \('a'\), and numbers are taken"
+    ):
+        boosting.convert(trained, np.array([["a", "b", "c", "d"]]))
+    with pytest.raises(
+        InvalidInput, match=r"column 'b' holds text \('u'\), and numbers are taken, or pandas categories"
+    ):
+        boosting.convert(BOOSTED[library]().fit(FRAME, Y), FRAME.assign(b="u"))
+
+
+def test_a_column_of_numbers_where_text_was_is_named(mixed: Any) -> None:
+    assert said(mixed, TABLE.assign(city=3)) == "column 'city' holds numbers (3), and text was there in training"
 
 
 def test_missing_values_are_named_with_what_to_do(numbers: Any, mixed: Any) -> None:

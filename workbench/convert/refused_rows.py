@@ -1,7 +1,8 @@
-"""Says in the terms of whoever gave a sample why an estimator does not take it."""
+"""Says in the terms of whoever gave a sample why a model of rows does not take it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,12 @@ _ASKED = 5
 
 _OF_A_VECTOR = ("2D array", "2-dimensional", "does not contain any features")
 """What scikit-learn says of rows without columns."""
+
+_OF_TEXT = ("arrays of bytes/strings", "Unicode-")
+"""What scikit-learn and XGBoost say of an array of text."""
+
+_OF_BOOSTING = ("dtypes must be int, float or bool", "DataFrame.dtypes for data must be", "Bad value for num_feature")
+"""What LightGBM, XGBoost and CatBoost say of text among numbers."""
 
 _NAMED = 4
 """Columns that a message names."""
@@ -34,7 +41,7 @@ def check_rows(estimator: Any, kind: str, rows: Any) -> None:
     try:
         answer = method(some)
     except Exception as error:  # the estimator's own, of any class
-        raise refused_rows(estimator, kind, rows, error) from error
+        raise refused_rows(estimator, kind, rows, error, method) from error
     # A vectoriser takes the names of a DataFrame's columns for texts.
     if hasattr(answer, "shape") and answer.shape[0] != len(some):
         raise InvalidInput(
@@ -43,9 +50,17 @@ def check_rows(estimator: Any, kind: str, rows: Any) -> None:
         )
 
 
-def refused_rows(estimator: Any, kind: str, rows: Any, error: Exception) -> InvalidInput:
-    """The error for a sample that the estimator itself refuses with `error`."""
-    why = _columns(estimator, rows) or _shape(rows, error) or _content(rows, error) or words(error)
+def refused_rows(
+    estimator: Any, kind: str, rows: Any, error: Exception, method: Callable[[Any], object] | None = None
+) -> InvalidInput:
+    """The error for a sample that `method`, of the estimator itself, refuses with `error`.
+
+    Of the estimator `feature_names_in_` and `n_features_in_` are read, where it has them.
+    """
+    why = _columns(estimator, rows) or _shape(estimator, rows, error) or _content(rows, error)
+    if not why and method is not None:
+        why = _numbers_for_text(method, rows, error)
+    why = why or words(error)
     return InvalidInput(f"{kind} itself refuses the rows of the sample: {why}")
 
 
@@ -65,11 +80,12 @@ def _columns(estimator: Any, rows: Any) -> str:
     return ""
 
 
-def _shape(rows: Any, error: Exception) -> str:
+def _shape(estimator: Any, rows: Any, error: Exception) -> str:
     """What is wrong with the number of its axes."""
     if np.ndim(rows) == 1 and isinstance(next(iter(rows), None), dict):
         return "its rows are dicts; give a DataFrame of them, as pd.DataFrame(rows)"
-    if np.ndim(rows) == 1 and any(each in str(error) for each in _OF_A_VECTOR):
+    of_columns = getattr(estimator, "n_features_in_", None) is not None
+    if np.ndim(rows) == 1 and (of_columns or any(each in str(error) for each in _OF_A_VECTOR)):
         return "it has one axis, and rows of columns are taken; give a table, as X[:100], or one row of it as X[:1]"
     if "has no attribute 'lower'" in str(error):
         found = "it has two axes" if np.ndim(rows) == 2 else "not each of its rows is a text"
@@ -91,7 +107,7 @@ def _content(rows: Any, error: Exception) -> str:
         return ""
     names = [repr(str(each)) for each in getattr(table, "columns", ())] or [str(at) for at in range(values.shape[1])]
     found = str(error)
-    if values.dtype != getattr(table, "dtype", None) and "arrays of bytes/strings" in found:
+    if values.dtype != getattr(table, "dtype", None) and any(each in found for each in _OF_TEXT):
         return f"it holds text ({str(values[0, 0])[:40]!r}), and numbers are taken"
     for place, name in enumerate(names):
         for value in values[:_ASKED, place].tolist():
@@ -102,8 +118,12 @@ def _content(rows: Any, error: Exception) -> str:
                 )
             if isinstance(value, complex) and "Complex" in found:
                 return f"column {name} holds complex numbers"
-            if isinstance(value, str | bytes) and "could not convert string to float" in found and repr(value) in found:
+            if not isinstance(value, str | bytes):
+                continue
+            if "could not convert string to float" in found and repr(value) in found:
                 return f"column {name} holds text ({str(value)[:40]!r}), and numbers are taken there"
+            if any(each in found for each in _OF_BOOSTING):
+                return f"column {name} holds text ({str(value)[:40]!r}), and numbers are taken, or pandas categories"
     lacking = [name for place, name in enumerate(names) if any(map(_is_missing, values[:, place].tolist()))]
     if lacking and "NaN" in found:
         where = f"column {lacking[0]} has missing values, and it takes none there"
@@ -112,6 +132,23 @@ def _content(rows: Any, error: Exception) -> str:
         elif len(lacking) > 1:
             where = f"columns {', '.join(lacking[:_NAMED])} have missing values, which it does not take in each of them"
         return f"{where}; leave such rows out of the sample, or train it with SimpleImputer() before it"
+    return ""
+
+
+def _numbers_for_text(method: Callable[[Any], object], rows: Any, error: Exception) -> str:
+    """The column of numbers where text was in training: as text it is refused in other words, or not at all."""
+    if not isinstance(error, TypeError) or not hasattr(rows, "columns"):
+        return ""
+    some = rows[:_ASKED]
+    for name in some.columns:
+        if some[name].dtype.kind not in "biuf":
+            continue
+        try:
+            method(some.assign(**{name: some[name].astype(str)}))
+        except Exception as other:  # the estimator's own, of any class
+            if str(other) == str(error):
+                continue
+        return f"column {name!r} holds numbers ({some[name].tolist()[0]!r}), and text was there in training"
     return ""
 
 
