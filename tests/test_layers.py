@@ -111,6 +111,7 @@ INNER_ROOMS: dict[str, dict[str, set[str]]] = {
             "service",
             "inference",
             "repository_api",
+            "network_port",
             "tls_context",
         },
         "folder_events": set(),

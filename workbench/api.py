@@ -820,6 +820,7 @@ class Workbench:
         host: str,
         port: int = 0,
         *,
+        grpc_port: int = 0,
         tls: str = "off",
         tls_cert: str | os.PathLike[str] | None = None,
         tls_key: str | os.PathLike[str] | None = None,
@@ -828,9 +829,10 @@ class Workbench:
         """Opens a port of the service on a network, such as "0.0.0.0" for all, for calls with shares' tokens alone.
 
         Off loopback it needs `tls="self-signed"`, or the PEM files `tls_cert` and `tls_key` on the service's machine;
-        `insecure` opens it without. `port` 0 takes a free one. The answer has `url`, `ca_file` for callers to trust,
-        its `sha256`, and a `warning`. It is open until `close_port`, also after restarts; asked for again as it is, it
-        stays. Raises Unavailable for a port that is taken, Conflict where another one is open.
+        `insecure` opens it without. `port` is that of HTTP, `grpc_port` that of gRPC; 0 takes a free one. The answer
+        has `url`, `grpc` (HOST:PORT), `ca_file` for callers to trust, its `sha256`, and a `warning`. It is open until
+        `close_port`, also after restarts; asked for again as it is, it stays.
+        Raises Unavailable for a port that is taken, Conflict where another one is open.
         """
         from workbench.client import sync
         from workbench.client.summary import port_card
@@ -840,7 +842,7 @@ class Workbench:
             for name, path in (("tls_cert", tls_cert), ("tls_key", tls_key))
             if path is not None
         }
-        terms = {"host": host, "port": port, "tls": tls, "insecure": insecure, **files}
+        terms = {"host": host, "port": port, "grpc_port": grpc_port, "tls": tls, "insecure": insecure, **files}
         return port_card(sync.run(self._client.open_share_port(terms)))
 
     def port(self) -> Card:

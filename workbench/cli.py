@@ -399,7 +399,8 @@ def _add_share(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--show-token", action="store_true", help="print the token in place of a link")
     parser.add_argument("--host", help="open a port for shares there first, such as 0.0.0.0")
-    parser.add_argument("--port", type=int, help="of --host (a free one)")
+    parser.add_argument("--port", type=int, help="of --host, for HTTP (a free one)")
+    parser.add_argument("--grpc-port", type=int, help="of --host, for gRPC (a free one)")
     parser.add_argument(
         "--tls", choices=("off", "self-signed"), help="with a certificate that the service makes itself"
     )
@@ -428,6 +429,7 @@ def _share(arguments: argparse.Namespace) -> int:
         workbench,
         arguments.host,
         port=arguments.port,
+        grpc_port=arguments.grpc_port,
         tls=arguments.tls,
         tls_cert=arguments.tls_cert,
         tls_key=arguments.tls_key,

@@ -15,7 +15,15 @@ class Ports(Protocol):
 
     def port(self) -> Card: ...
     def open_port(
-        self, host: str, port: int = 0, *, tls: str, tls_cert: str | None, tls_key: str | None, insecure: bool
+        self,
+        host: str,
+        port: int = 0,
+        *,
+        grpc_port: int,
+        tls: str,
+        tls_cert: str | None,
+        tls_key: str | None,
+        insecure: bool,
     ) -> Card: ...
     def close_port(self) -> None: ...
 
@@ -26,6 +34,7 @@ def port_for_share(
     host: str | None,
     *,
     port: int | None,
+    grpc_port: int | None,
     tls: str | None,
     tls_cert: str | None,
     tls_key: str | None,
@@ -35,14 +44,22 @@ def port_for_share(
 
     Raises InvalidInput for flags of a port without a host."""
     if host is None:
-        if insecure or not all(each is None for each in (port, tls, tls_cert, tls_key)):
+        if insecure or not all(each is None for each in (port, grpc_port, tls, tls_cert, tls_key)):
             raise InvalidInput(
-                "--port, --tls, --tls-cert, --tls-key and --insecure say how a port is opened: add --host"
+                "--port, --grpc-port, --tls, --tls-cert, --tls-key and --insecure say how a port is opened: add --host"
             )
         yield None
         return
     was_open = bool(service.port().facts)
-    opened = service.open_port(host, port or 0, tls=tls or "off", tls_cert=tls_cert, tls_key=tls_key, insecure=insecure)
+    opened = service.open_port(
+        host,
+        port or 0,
+        grpc_port=grpc_port or 0,
+        tls=tls or "off",
+        tls_cert=tls_cert,
+        tls_key=tls_key,
+        insecure=insecure,
+    )
     try:
         yield opened
     except BaseException:

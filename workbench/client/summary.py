@@ -105,7 +105,7 @@ def port_card(opened: Mapping[str, object] | None) -> Card:
     """Summarise the port on a network that shares are called on; None: none is open."""
     if opened is None:
         return Card("no port for shares is open; %infer share NAME --with LABEL --host 0.0.0.0 opens one", {})
-    facts = {name: opened.get(name, "") for name in ("url", "ca_file", "sha256", "warning")}
+    facts = {name: opened.get(name, "") for name in ("url", "grpc", "ca_file", "sha256", "warning")}
     return Card("a port for shares is open", {**facts, "closed by": "%infer port --close"})
 
 

@@ -302,11 +302,14 @@ def _share(workbench: Workbench, command: Command) -> object:
     if "--with" not in flags:
         raise Misuse(f"share needs whom it is for: {VERBS['share'].usage.replace('[--with LABEL]', '--with LABEL')}")
     limit = flags.get("--max-in-flight")
-    port = flags.get("--port")
+    port, grpc_port = (
+        None if (given := flags.get(flag)) is None else whole(flag, given) for flag in ("--port", "--grpc-port")
+    )
     with port_for_share(
         workbench,
         flags.get("--host"),
-        port=None if port is None else whole("--port", port),
+        port=port,
+        grpc_port=grpc_port,
         tls=flags.get("--tls"),
         tls_cert=flags.get("--tls-cert"),
         tls_key=flags.get("--tls-key"),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Annotated, Literal, Protocol
+from pathlib import Path
+from typing import Annotated, Literal, Protocol, TypeAlias
 
 import msgspec
 
@@ -14,6 +17,8 @@ class PortTerms(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     host: str
     port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 0
     """0: a free one."""
+    grpc_port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 0
+    """Of gRPC; 0: a free one."""
     tls: Literal["off", "self-signed"] = "off"
     """"self-signed": with a certificate that the service makes itself."""
     tls_cert: str = ""
@@ -31,11 +36,31 @@ class OpenPort:
     """For callers on other machines."""
     host: str
     port: int
+    grpc: str = ""
+    """HOST:PORT of gRPC, for the same callers."""
     ca_file: str = ""
     """Whom callers are to trust; empty: without TLS."""
     sha256: str = ""
     """Its fingerprint."""
     warning: str = ""
+
+
+class GrpcForShares(Protocol):
+    """gRPC there, for shares' tokens alone. Belongs to the event loop."""
+
+    async def start(self, listener: socket.socket) -> None: ...
+
+    async def leave(self, *, last: bool) -> None:
+        """Have clients make no further call here. `last`: nobody else accepts on the socket after this."""
+        ...
+
+    async def stop(self, linger_s: float) -> None:
+        """After `leave`, leave `linger_s` to the calls under way."""
+        ...
+
+
+OpenGrpc: TypeAlias = Callable[[tuple[Path, Path] | None], Awaitable[GrpcForShares]]
+"""Makes it, of the files of a certificate and its key; None: without TLS."""
 
 
 class NetworkPort(Protocol):

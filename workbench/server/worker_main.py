@@ -31,7 +31,7 @@ from workbench.repository.tree_listing import TreeReader
 from workbench.sandbox.confinement import lessen_worker
 from workbench.server.folder_events import FolderEvents
 from workbench.server.folder_follower import FolderFollower
-from workbench.server.grpc.port import GrpcPort
+from workbench.server.grpc.port import GrpcPort, grpc_for_shares
 from workbench.server.http.app import create_app
 from workbench.server.http.h1_connection import ConnectionLimits
 from workbench.server.http.h1_server import H1Server
@@ -194,7 +194,7 @@ async def _serve(
     )
     app.gate.on_replaced.append(server.token_replaced)
     app.gate.on_revoked.append(server.share_revoked)
-    service.share_port = share_port = SharePort(service, app)
+    service.share_port = share_port = SharePort(service, app, grpc_for_shares(app.inference, app.gate))
     asked = _StopRequest()
     with _signals(asked.stop.set):
         await engine.start()
@@ -225,8 +225,7 @@ async def _serve(
         if asked.next_worker:
             server.leave()
         server.begin_drain()
-        share_port.begin_drain()
-        await port.leave(last=link is None or link.grpc_listener is None)
+        await asyncio.gather(share_port.begin_drain(), port.leave(last=link is None or link.grpc_listener is None))
         service.draining.set()
         loaded.set()
         await service.rollouts.close()

@@ -19,6 +19,7 @@ from tests.helpers.certificates import issued
 from tests.helpers.full_disk import full_disk
 from tests.server.conftest import TOKEN, House, open_house
 from tests.server.listening import BODY
+from workbench.server.grpc.port import grpc_for_shares
 from workbench.server.http.share_port import SharePort, port_file
 
 PATH = "/control/share-port"
@@ -28,9 +29,13 @@ EVERYWHERE = {"host": "0.0.0.0", "insecure": True}
 @pytest.fixture
 async def house(tmp_path: Path) -> AsyncIterator[House]:
     async with open_house(tmp_path) as house:
-        house.service.share_port = port = SharePort(house.service, house.app)
+        house.service.share_port = port = share_port(house)
         yield house
         await port.stop()
+
+
+def share_port(house: House) -> SharePort:
+    return SharePort(house.service, house.app, grpc_for_shares(house.app.inference, house.app.gate))
 
 
 async def share(house: House) -> str:
@@ -110,12 +115,12 @@ async def test_it_closes_when_it_is_told_and_comes_back_with_the_next_worker_unl
     assert (await house.call("POST", PATH, {**EVERYWHERE, "port": opened["port"]})).json == opened
     first = house.service.share_port
     assert isinstance(first, SharePort)
-    first.begin_drain()
+    await first.begin_drain()
     await first.stop()
     assert (await asked(f"{at_loopback(opened)}/v2/health/live"))[0] == 0
     assert house.service.elsewhere_url == ""
 
-    house.service.share_port = second = SharePort(house.service, house.app)
+    house.service.share_port = second = share_port(house)
     await second.restore()
     assert (await house.call("GET", PATH)).json == opened
     assert (await asked(f"{at_loopback(opened)}/v2/models/digits", token))[0] == 200
@@ -124,7 +129,7 @@ async def test_it_closes_when_it_is_told_and_comes_back_with_the_next_worker_unl
     assert (await asked(f"{at_loopback(opened)}/v2/health/live"))[0] == 0
     assert (await house.call("GET", PATH)).json is None
     assert (await house.call("DELETE", PATH)).status == 404
-    await SharePort(house.service, house.app).restore()
+    await share_port(house).restore()
     assert house.service.elsewhere_url == ""
 
 

@@ -6,7 +6,10 @@ import asyncio
 import logging
 import socket
 import time
+from collections.abc import Callable
 from copy import copy
+from dataclasses import dataclass
+from pathlib import Path
 
 from workbench.config import Limits
 from workbench.http2.protocol import Connections, Http2Protocol
@@ -35,22 +38,37 @@ UNREAD_SHARE = 2
 log = logging.getLogger("workbench.server")
 
 
-class GrpcServer:
-    """One listening socket and its connections, from `start` on. Belongs to the event loop."""
+@dataclass(frozen=True, slots=True)
+class SharesOnly:
+    """A port of its own for shares' tokens, in place of the service's own port."""
 
-    def __init__(self, inference: InferencePath, gate: Gate) -> None:
+    certificate: tuple[Path, Path] | None
+    """And its key; None: without TLS."""
+
+
+class GrpcServer:
+    """One listening socket and its connections, from `start` to `stop`. Belongs to the event loop."""
+
+    def __init__(self, inference: InferencePath, gate: Gate, shares_only: SharesOnly | None = None) -> None:
         """Raises InvalidInput for TLS files that cannot be used."""
         service = inference.service
         config = service.config
         table = {**oip_service.methods(service, inference), **health.methods(service)}
         most = min(config.limits.max_body_bytes, MAX_MESSAGE_BYTES)
         self.methods = Methods(gate, table, most)
-        self._remote_methods = Methods(RemoteGate(gate, config.owner_remote), table, most)
+        self._remote_methods = Methods(RemoteGate(gate, shares_only is None and config.owner_remote), table, most)
         self._service = service
+        self._gate = gate
         self.tls: ServerTls | None = None
-        if (given := config.grpc_certificate) is not None:
-            flags = GRPC_FLAGS if config.grpc_tls_cert is not None else HTTP_FLAGS
-            self.tls = ServerTls(CertificateFiles(*given, config.grpc_tls_client_ca, flags), ["h2"])
+        if shares_only is not None:
+            self._is_remote: Callable[[str, str], bool] | None = lambda called, caller: True
+            if shares_only.certificate is not None:
+                self.tls = ServerTls(CertificateFiles(*shares_only.certificate), ["h2"])
+        else:
+            self._is_remote = remote_test(config)
+            if (given := config.grpc_certificate) is not None:
+                flags = GRPC_FLAGS if config.grpc_tls_cert is not None else HTTP_FLAGS
+                self.tls = ServerTls(CertificateFiles(*given, config.grpc_tls_client_ca, flags), ["h2"])
         self._following: asyncio.Task[None] | None = None
         self._listener: socket.socket | None = None
         self._acceptor: Acceptor | None = None
@@ -58,11 +76,11 @@ class GrpcServer:
         self._remote_calls: GrpcCalls | None = None
         self._connections = Connections(_Notes().note, address_of, service.unread, service.bodies.most // UNREAD_SHARE)
         self._limits = _time_limits(config.limits)
-        gate.on_replaced.append(self._connections.reconsider)
-        gate.on_revoked.append(self._connections.reconsider)
 
     async def start(self, listener: socket.socket) -> None:
         self._listener = listener
+        self._gate.on_replaced.append(self._connections.reconsider)
+        self._gate.on_revoked.append(self._connections.reconsider)
         self._calls = GrpcCalls(self.methods, self._service.bodies, self._refused, self._service.guest_bodies)
         self._remote_calls = copy(self._calls)  # what they hold and have under way is one
         self._remote_calls.methods = self._remote_methods
@@ -71,7 +89,7 @@ class GrpcServer:
             tls = self.tls.context
             self._following = asyncio.create_task(self.tls.follow())
         self._acceptor = Acceptor(
-            listener, self._protocol, self._service.connections, tls=tls, is_remote=remote_test(self._service.config)
+            listener, self._protocol, self._service.connections, tls=tls, is_remote=self._is_remote
         )
 
     def _refused(self, refused: Refused, address: str) -> None:
@@ -102,6 +120,8 @@ class GrpcServer:
         await self._connections.close(linger_s)
         if self._calls is None:
             return  # it has never been started
+        self._gate.on_replaced.remove(self._connections.reconsider)
+        self._gate.on_revoked.remove(self._connections.reconsider)
         left = list(self._calls.under_way)
         for task in left:
             task.cancel()

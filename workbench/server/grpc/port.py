@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench.server.gate.auth import Gate
 from workbench.server.inference import InferencePath
+from workbench.server.network_port import OpenGrpc
 from workbench.server.process.startup import GRPC_PORT, grpc_address
 
 if TYPE_CHECKING:
-    from workbench.server.grpc.listener import GrpcServer
+    from workbench.server.grpc.listener import GrpcServer, SharesOnly
 
 log = logging.getLogger("workbench.serve")
 
@@ -60,7 +62,7 @@ class GrpcPort:
     async def _make(self) -> GrpcServer:
         service = self._service
         # A twentieth of a second of imports, while others wait for models.
-        kind = await asyncio.to_thread(_server_class)
+        kind, _ = await asyncio.to_thread(_server_classes)
         server = kind(self._inference, self._gate)
         service.grpc = grpc_address(service.config.host, self._listener)
         if service.config.grpc_port is None and not service.grpc.endswith(f":{GRPC_PORT}"):
@@ -81,7 +83,17 @@ class GrpcPort:
         log.info("listening for gRPC", extra={"fields": {"grpc": self._service.grpc}})
 
 
-def _server_class() -> type[GrpcServer]:
-    from workbench.server.grpc.listener import GrpcServer
+def grpc_for_shares(inference: InferencePath, gate: Gate) -> OpenGrpc:
+    """What makes the gRPC server of a port for shares, once it is asked for."""
 
-    return GrpcServer
+    async def make(certificate: tuple[Path, Path] | None) -> GrpcServer:
+        kind, shares_only = await asyncio.to_thread(_server_classes)
+        return kind(inference, gate, shares_only(certificate))
+
+    return make
+
+
+def _server_classes() -> tuple[type[GrpcServer], type[SharesOnly]]:
+    from workbench.server.grpc.listener import GrpcServer, SharesOnly
+
+    return GrpcServer, SharesOnly

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+import socket
 from collections.abc import Awaitable
 from pathlib import Path
 from typing import Final, TypeVar
@@ -17,7 +18,7 @@ from workbench.rendezvous.atomic_files import write_private
 from workbench.server.http.app import App
 from workbench.server.http.h1_connection import ConnectionLimits
 from workbench.server.http.h1_server import H1Server
-from workbench.server.network_port import OpenPort, PortTerms
+from workbench.server.network_port import GrpcForShares, OpenGrpc, OpenPort, PortTerms
 from workbench.server.process.bind_address import is_loopback
 from workbench.server.process.startup import CA_FILE, SERVER_FILE, TLS_FOLDER, bind, elsewhere_url_of, url_of
 from workbench.server.self_signed import ensure_self_signed, fingerprint, keep_self_signed
@@ -37,15 +38,17 @@ class SharePort:
     """Implements NetworkPort. Its callers are from other machines whatever their address: the owner's token and the
     control plane are refused."""
 
-    def __init__(self, service: Service, app: App) -> None:
+    def __init__(self, service: Service, app: App, open_grpc: OpenGrpc) -> None:
         self.opened: OpenPort | None = None
         self._service = service
+        self._open_grpc = open_grpc
         self._gate = app.gate
         self._app = app.for_remote(False, any_host=True)
         self._file = port_file(service.config)
         self._elsewhere_url = service.elsewhere_url
         self._terms: PortTerms | None = None
         self._server: H1Server | None = None
+        self._grpc: GrpcForShares | None = None
         self._serving: asyncio.Task[None] | None = None
         self._following: list[asyncio.Task[None]] = []
         self._one_at_a_time = asyncio.Lock()
@@ -79,16 +82,18 @@ class SharePort:
         except WorkbenchError as error:
             log.error("the port for shares is not opened again: %s", error.message)
 
-    def begin_drain(self) -> None:
+    async def begin_drain(self) -> None:
         """Take no new connection, and make each answer the last of its connection."""
         if self._server is not None:
             self._server.leave()
             self._server.begin_drain()
+        if self._grpc is not None:
+            await self._grpc.leave(last=False)
 
     async def finish(self, linger_s: float) -> None:
         """End its connections, as H1Server.finish does; it is open again in the next worker."""
-        if self._server is not None:
-            await self._server.finish(linger_s)
+        if self._server is not None and self._grpc is not None:
+            await asyncio.gather(self._server.finish(linger_s), self._grpc.stop(linger_s))
 
     async def stop(self) -> None:
         """As `finish`, for a worker that ends in order."""
@@ -103,7 +108,7 @@ class SharePort:
         if not is_loopback(config.host):
             raise Conflict(f"the service listens on {config.host} already: callers elsewhere use {self._elsewhere_url}")
         if self.opened is not None:
-            if msgspec.structs.replace(terms, port=terms.port or self.opened.port) == self._terms:
+            if self._terms is not None and _filled(terms, self._terms.port, self._terms.grpc_port) == self._terms:
                 return self.opened
             raise Conflict(
                 f"the port for shares is open already, at {self.opened.url}, and not as it is asked for: close it "
@@ -111,16 +116,22 @@ class SharePort:
             )
         seen = _settings(config, terms)
         tls, ca_file = await self._tls(seen)
-        listener = await asyncio.to_thread(bind, terms.host, terms.port, "--port")
+        listeners: list[socket.socket] = []
         try:
-            port = listener.getsockname()[1]
-            kept = msgspec.structs.replace(terms, port=port)
+            for wished, flag in ((terms.port, "--port"), (terms.grpc_port, "--grpc-port")):
+                listeners.append(await asyncio.to_thread(bind, terms.host, wished, flag))
+            port, grpc_port = (each.getsockname()[1] for each in listeners)
+            cert, key = seen.tls_cert, seen.tls_key
+            grpc = await self._open_grpc(None if cert is None or key is None else (cert, key))
+            kept = _filled(terms, port, grpc_port)
             text = msgspec.json.encode(kept).decode()
             self._terms = kept
             await asyncio.to_thread(write_private, self._file, text, durable=True)
         except BaseException:
-            listener.close()
+            for each in listeners:
+                each.close()
             raise
+        listener, grpc_listener = listeners
         limits = config.limits
         self._server = server = H1Server(
             self._app,
@@ -134,6 +145,8 @@ class SharePort:
         self._gate.on_replaced.append(server.token_replaced)
         self._gate.on_revoked.append(server.share_revoked)
         self._serving = asyncio.create_task(server.serve(listener, LINGER_S))
+        self._grpc = grpc
+        await grpc.start(grpc_listener)
         await asyncio.sleep(0)  # it listens from here on
         if tls is not None:
             self._following = [asyncio.create_task(tls.follow())]
@@ -142,9 +155,11 @@ class SharePort:
         url = elsewhere_url_of(seen, port) or url_of(seen, port)
         unsafe = tls is None and not is_loopback(terms.host)
         sha256 = await asyncio.to_thread(fingerprint, ca_file) if ca_file is not None else ""
-        self.opened = OpenPort(url, terms.host, port, str(ca_file or ""), sha256, WITHOUT_TLS if unsafe else "")
+        grpc_address = f"{url.rpartition(':')[0].partition('://')[2]}:{grpc_port}"
+        warning = WITHOUT_TLS if unsafe else ""
+        self.opened = OpenPort(url, terms.host, port, grpc_address, str(ca_file or ""), sha256, warning)
         self._service.elsewhere_url = url
-        log.info("listening for shares", extra={"fields": {"url": url}})
+        log.info("listening for shares", extra={"fields": {"url": url, "grpc": grpc_address}})
         if unsafe:
             log.warning("%s: %s", url, WITHOUT_TLS)
         return self.opened
@@ -160,8 +175,8 @@ class SharePort:
         return await asyncio.to_thread(ServerTls, CertificateFiles(cert, key), ["http/1.1"]), ca_file
 
     async def _stop(self) -> None:
-        server, serving = self._server, self._serving
-        self._server = self._serving = self.opened = None
+        server, serving, grpc = self._server, self._serving, self._grpc
+        self._server = self._serving = self._grpc = self.opened = None
         self._service.elsewhere_url = self._elsewhere_url
         following, self._following = self._following, []
         for task in following:
@@ -172,6 +187,9 @@ class SharePort:
             server.leave()
             server.stop(last=False)
             await serving
+        if grpc is not None:
+            await grpc.leave(last=False)
+            await grpc.stop(LINGER_S)
 
     async def _alone(self, work: Awaitable[T]) -> T:
         """Not to be cancelled in the middle by a caller who leaves, nor beside another change."""
@@ -181,6 +199,11 @@ class SharePort:
                 return await work
 
         return await asyncio.shield(asyncio.ensure_future(in_turn()))
+
+
+def _filled(terms: PortTerms, port: int, grpc_port: int) -> PortTerms:
+    """With the ports that were found free where any would do."""
+    return msgspec.structs.replace(terms, port=terms.port or port, grpc_port=terms.grpc_port or grpc_port)
 
 
 def port_file(config: ServerConfig) -> Path:
