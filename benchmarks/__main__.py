@@ -17,6 +17,7 @@ MEASUREMENTS = {
     "benchmarks.soak": "",
     "benchmarks.share_gate": "",
     "benchmarks.version_changes": "",
+    "benchmarks.shadow": "",
     "benchmarks.result_cache": "",
     "benchmarks.large_table": "",
     "benchmarks.function_overhead": "",

@@ -43,7 +43,24 @@ class Open:
     """How late requests were sent for which a connection was free."""
 
 
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The same, answer by answer."""
+
+    sent: int
+    failed: int
+    latencies_s: list[float]
+    lags_s: list[float]
+
+
 async def drive_open(port: int, request: bytes, rate_per_s: float, seconds: float, seed: int) -> Open:
+    found = await answers_open(port, request, rate_per_s, seconds, seed)
+    p50, p99 = np.quantile(found.latencies_s or [float("nan")], (0.5, 0.99))
+    lag = np.quantile(found.lags_s or [0.0], 0.99)
+    return Open(rate_per_s, found.sent, found.failed, float(p50), float(p99), float(lag))
+
+
+async def answers_open(port: int, request: bytes, rate_per_s: float, seconds: float, seed: int) -> Answered:
     gaps = np.random.default_rng(seed).exponential(1 / rate_per_s, int(rate_per_s * seconds * 2) + 100)
     arrivals = np.cumsum(gaps)
     arrivals = arrivals[arrivals < seconds]
@@ -100,24 +117,20 @@ async def drive_open(port: int, request: bytes, rate_per_s: float, seconds: floa
         connection.close()
     # An answer that never came took at least until now.
     latencies += [loop.time() - began] * unanswered
-    p50, p99 = np.quantile(latencies or [float("nan")], (0.5, 0.99))
-    lag = np.quantile(lags or [0.0], 0.99)
-    failed = refused + broken + unanswered
-    return Open(rate_per_s, len(arrivals), failed, float(p50), float(p99), float(lag))
+    return Answered(len(arrivals), refused + broken + unanswered, latencies, lags)
+
+
+def prompt_loop() -> asyncio.AbstractEventLoop:
+    """select() takes microseconds where epoll takes whole milliseconds, which is as long as a fast answer."""
+    return asyncio.SelectorEventLoop(selectors.SelectSelector())
 
 
 def main() -> None:
     spec: dict[str, Any] = json.loads(Path(sys.argv[1]).read_text())
     body = Body(Path(spec["body_file"]).read_bytes(), spec["headers"])
     request = request_bytes(spec["path"], body)
-    # select() takes microseconds where epoll takes whole milliseconds, which is as long as a fast answer.
-    loop = asyncio.SelectorEventLoop(selectors.SelectSelector())
-    try:
-        found = loop.run_until_complete(
-            drive_open(spec["port"], request, spec["rate_per_s"], spec["seconds"], spec["seed"])
-        )
-    finally:
-        loop.close()
+    with asyncio.Runner(loop_factory=prompt_loop) as runner:
+        found = runner.run(drive_open(spec["port"], request, spec["rate_per_s"], spec["seconds"], spec["seed"]))
     print(json.dumps(asdict(found)))
 
 
