@@ -144,8 +144,9 @@ def test_an_empty_table_says_how_to_load() -> None:
 def test_a_table_lines_up_and_says_why_a_model_failed() -> None:
     table = ModelTable([status(device="cpu"), status(name="other", state=ModelState.FAILED, reason="no such operator")])
     lines = repr(table).splitlines()
-    assert len({line.index("Ready" if "Ready" in line else "Failed") for line in lines[1:]}) == 1
-    assert "Failed: no such operator" in lines[2]
+    assert len({line.index("Ready" if "Ready" in line else "Failed") for line in lines[1:3]}) == 1
+    assert lines[3] == "other, version 1: Failed: no such operator"
+    assert "Failed: no such operator</td>" in table._repr_html_()
     assert table.to_pandas()["state"].tolist() == ["Ready", "Failed"]
     assert len(table[:1]) == 1
     assert table[1].name == "other"
@@ -153,7 +154,8 @@ def test_a_table_lines_up_and_says_why_a_model_failed() -> None:
 
 def test_an_open_circuit_breaker_is_said_in_the_table_and_the_card() -> None:
     failing = status(circuit=Circuit(CircuitState.OPEN, "of the last 20 calls 20 failed", 1))
-    assert "Ready, circuit breaker open: of the last 20 calls 20 failed" in repr(ModelTable([failing]))
+    assert "m, version 1: circuit breaker open: of the last 20 calls 20 failed" in repr(ModelTable([failing]))
+    assert "Ready, circuit breaker open: of the last 20 calls 20 failed" in ModelTable([failing])._repr_html_()
     assert "circuit breaker  open: of the last 20 calls 20 failed; calls get 503" in repr(model_card(failing))
     healed = status(circuit=Circuit(CircuitState.CLOSED, "", 1))
     assert "circuit breaker" not in repr(ModelTable([healed]))

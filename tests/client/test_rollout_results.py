@@ -101,7 +101,7 @@ def test_a_running_one_says_how_long_its_step_takes_yet(monkeypatch: pytest.Monk
         "rollout of digits, version 2: step 2 of 4, 10 %; 3 min 20 s left",
         "guard      finding             measured              calls",
         "errors<1%  holds               0.1 % of 1,200 calls  1,200",
-        "p99<1.1x   too little to tell  -                     0",
+        "p99<1.1x   too little to tell  -                         0",
     ]
     assert repr(shown(step_ends_at=NOW + 5)).endswith("; 5 s left; guard errors<1%, not looked at yet")
     assert "; 2 h left;" in repr(shown(step_ends_at=NOW + 7200))

@@ -20,7 +20,8 @@ def one(took: float = 2.0, name: str = "r-1", error: str = "") -> dict[str, obje
 
 
 def test_a_line_tells_when_how_long_where_and_with_whom() -> None:
-    head, line = repr(SlowRequests("digits", [one()])).splitlines()
+    title, head, line = repr(SlowRequests("digits", [one()])).splitlines()
+    assert title == "digits: the slowest 1 request of the last 15 minutes"
     for word in ("took", "queue", "compute", "released", "request"):
         assert word in head
     for word in ("2.00 s", "100 ms", "300 ms", "7 of 3 requests", "full", "4.1 kB", "ok", "r-1"):
@@ -29,7 +30,7 @@ def test_a_line_tells_when_how_long_where_and_with_whom() -> None:
 
 def test_of_many_the_first_are_shown_and_the_others_counted() -> None:
     text = repr(SlowRequests("digits", [one() for _ in range(TEXT_ROWS + 5)]))
-    assert len(text.splitlines()) == TEXT_ROWS + 2
+    assert len(text.splitlines()) == TEXT_ROWS + 3
     assert "and 5 more" in text
 
 
@@ -41,7 +42,7 @@ def test_what_a_caller_named_is_escaped() -> None:
 
 def test_the_bar_has_the_stages_in_proportion() -> None:
     html = SlowRequests("digits", [one(2.0), one(1.0)])._repr_html_()
-    widths = [float(width) for width in re.findall(r"width:([\d.]+)%", html)]
+    widths = [float(width) for width in re.findall(r";width:([\d.]+)%", html)]
     assert widths[:5] == [12.5, 5.0, 10.0, 15.0, 20.0]
     assert "compute: 300 ms" in html
 

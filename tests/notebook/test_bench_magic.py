@@ -6,7 +6,6 @@ import threading
 import time
 from pathlib import Path
 
-import pandas as pd
 import pytest
 from IPython.utils.capture import capture_output
 
@@ -44,8 +43,7 @@ def test_a_bench_from_a_cell_is_reported_kept_listed_and_compared(cells: Cells, 
     again = cells.run("%infer bench plus --users 2 --duration 0.5s --warm-up 0s --compare plus-1")
     assert again.run.model == "plus"
     history = cells.run("%infer history plus")
-    assert isinstance(history, pd.DataFrame)
-    assert history.index.tolist() == ["plus-2", "plus-1"]
+    assert [each.id for each in history] == history.df.index.tolist() == ["plus-2", "plus-1"]
     compared = cells.run("%infer compare plus-1 plus-2")
     assert isinstance(compared, Comparison)
     assert "how requests come" in {each.what for each in compared.differences}

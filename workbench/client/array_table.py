@@ -83,6 +83,7 @@ class ArrayTable:
         top = f"<tr>{names}</tr>" + (f"<tr>{heads}</tr>" if headed else "")
         body = "".join(f"<tr>{row}</tr>" for row in rows)
         table = f"<table><thead>{top}</thead><tbody>{body}</tbody></table>"
+        table = f'<div style="overflow-x:auto;max-width:100%">{table}</div>'
         return table + (f"<div><small>⋮ {self._said_more()}</small></div>" if self.more else "")
 
     def _said_more(self) -> str:

@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
-from workbench.client.formatting import escape, html_table, text_table
+from workbench.client.formatting import escape
 from workbench.client.results import Lines, Rows
+from workbench.client.table import Column, Table
 from workbench.core.audit_entry import AuditEntry
 from workbench.core.durations import parse_seconds
 from workbench.errors import InvalidInput
@@ -28,7 +29,10 @@ _UNITS = ("s", "m", "min", "h", "d")
 class AuditTable(Rows[AuditEntry]):
     """What was done, the oldest first, displayed as a table."""
 
-    _HEAD = ("time", "action", "of", "detail", "outcome", "who", "from", "with")
+    _HEAD = (
+        *(("time", 12), ("action", 8), ("of", 9), ("detail", 13)),
+        *(("outcome", 9), ("who", 8), ("from", 9), ("with", 9)),
+    )
 
     def to_pandas(self) -> pd.DataFrame:
         """Return one row per entry; `at` and `since` are timestamps in UTC."""
@@ -45,12 +49,15 @@ class AuditTable(Rows[AuditEntry]):
         return Lines(json.dumps(asdict(each), ensure_ascii=False) for each in self)
 
     def __repr__(self) -> str:
-        return text_table([self._HEAD, *map(_cells, self)]) if self else NOTHING_DONE
+        return self._table().text() if self else NOTHING_DONE
 
     def _repr_html_(self) -> str:
         if not self:
             return f"<div>{escape(NOTHING_DONE)}</div>"
-        return html_table(list(self._HEAD), [[escape(cell) for cell in _cells(each)] for each in self])
+        return self._table().html()
+
+    def _table(self) -> Table:
+        return Table([Column(title, width_em=width) for title, width in self._HEAD], list(map(_cells, self)))
 
 
 def seconds_back(last: float | str) -> float:

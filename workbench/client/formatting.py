@@ -34,20 +34,19 @@ def text_lines(parts: Iterable[object]) -> str:
     return "\n".join(visible(str(part)) for part in parts)
 
 
-def text_table(rows: Sequence[Sequence[str]]) -> str:
+def text_table(rows: Sequence[Sequence[str]], right: Sequence[bool] = ()) -> str:
+    """Align cells below each other, a row a line; those of the columns that `right` marks to the right."""
     rows = [[visible(cell) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+    right = right or [False] * len(widths)
+
+    def padded(row: Sequence[str]) -> str:
+        cells = zip(row, widths, right, strict=True)
+        return "  ".join(cell.rjust(width) if numbers else cell.ljust(width) for cell, width, numbers in cells).rstrip()
+
+    return "\n".join(map(padded, rows))
 
 
 def escape(value: object) -> str:
     """Return text as HTML that shows it, each harmful character visibly."""
     return html.escape(visible(str(value)))
-
-
-def html_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return an HTML table of cells that are already HTML."""
-    align = ' style="text-align:left"'
-    top = "<thead><tr>" + "".join(f"<th{align}>{cell}</th>" for cell in head) + "</tr></thead>" if head else ""
-    body = "".join("<tr>" + "".join(f"<td{align}>{cell}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<table>{top}<tbody>{body}</tbody></table>"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from workbench.client.formatting import counted, escape, html_table, megabytes, milliseconds
+from workbench.client.formatting import counted, escape, megabytes, milliseconds
 from workbench.client.results import Tabular
 from workbench.client.summary import Card, model_card
+from workbench.client.table import Column, Table
 from workbench.core.description import Description, Graph, RunTimes
 from workbench.core.provenance import AnswerCheck
 from workbench.core.runtime import runtime_of_platform
@@ -61,23 +62,30 @@ class ModelCard(Tabular, Card):
     def _tables(self) -> Iterator[tuple[str, str]]:
         found = self.description.status.provenance
         if found is not None and found.check is not None and found.check.outputs:
-            yield "answers beside the original's", html_table(list(OUTPUT_CHECK), _output_checks(found.check))
+            yield "answers beside the original's", _numbers(OUTPUT_CHECK, _output_checks(found.check))
         columns = _operators(self.description)
         names = dict.fromkeys(name for nodes in columns.values() for name in nodes)
-        rows = [[escape(name), *(str(nodes.get(name, 0)) for nodes in columns.values())] for name in names]
+        rows = [[name, *(str(nodes.get(name, 0)) for nodes in columns.values())] for name in names]
         if rows:
-            yield "operators", html_table(["operator", *map(escape, columns)], rows)
+            yield "operators", _numbers(["operator", *columns], rows)
         for each in self.description.run_times:
             rows = [[str(size), _time(seconds), f"{size / seconds:,.0f}"] for size, seconds in each.run_s.items()]
             shape = _shape(each)
-            table = html_table(["rows of a batch", "one run", "rows/s"], rows)
+            table = Table(
+                [Column(title, number=True) for title in ("rows of a batch", "one run", "rows/s")], rows
+            ).html()
             yield "run times" + (f" of rows of shape {shape}" if shape else ""), table
+
+
+def _numbers(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table of names, and of numbers for each."""
+    return Table([heads[0], *(Column(title, number=True) for title in heads[1:])], rows).html()
 
 
 def _output_checks(check: AnswerCheck) -> list[list[str]]:
     return [
         [
-            escape(each.name),
+            each.name,
             f"{each.rows:,}",
             "" if each.largest is None else f"{each.largest:.2g}",
             "" if each.relative is None else f"{each.relative:.2g}",

@@ -14,14 +14,16 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 import numpy as np
 
 from workbench.client.array_table import grids
-from workbench.client.formatting import counted, escape, html_table, milliseconds, text_lines, text_table
+from workbench.client.formatting import counted, escape, milliseconds, text_lines
 from workbench.client.input_adapter import describe
 from workbench.client.summary import state_dot
+from workbench.client.table import Cell, Table, heading_html, output_html
 from workbench.core.circuit import CircuitState
 from workbench.core.messages import CacheUse, Timings
-from workbench.core.model import ModelStatus
+from workbench.core.model import ModelState, ModelStatus
 from workbench.core.tensor import Array
 from workbench.errors import InvalidInput
+from workbench.visible_text import visible
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,12 +65,9 @@ class Rows(Tabular, Sequence[T]):
         return len(self._rows)
 
 
-def table_with_states(head: Sequence[str], rows: Sequence[Sequence[str]], states: Sequence[str]) -> str:
-    """Return an HTML table of text cells, the third of each row with a dot in its state's colour."""
-    cells = [[escape(cell) for cell in row] for row in rows]
-    for row, state in zip(cells, states, strict=True):
-        row[2] = f"{state_dot(state)} {row[2]}"
-    return html_table([escape(title) for title in head], cells)
+def state_cell(state: str, text: str = "") -> Cell:
+    """A state with a dot in its colour, and what is said of it."""
+    return Cell(text or str(state), f"{state_dot(state)} ")
 
 
 # Predictions
@@ -225,7 +224,7 @@ class Prediction(Tabular, Mapping[str, Array]):
     def _repr_html_(self) -> str:
         title = f"<b>{escape(self.model)}</b>, version {escape(self.version)}: {escape(_shapes(self))}"
         tables = "".join(grid.html() for grid in grids(self, self._index, self._labels))
-        return f"<div>{title}{tables}<small>{escape(self.timings)}</small></div>"
+        return output_html(f"{title}{tables}<small>{escape(self.timings)}</small>")
 
 
 # Models
@@ -265,28 +264,50 @@ class ModelTable(Rows[ModelStatus]):
     def __repr__(self) -> str:
         if not self:
             return NO_MODELS
-        return text_table([self._HEAD, *([cell.strip() for cell in row] for row in self._cells())])
+        return "\n".join([self._table().text(), *map(visible, self._troubles())])
 
     def _repr_html_(self) -> str:
         if not self:
             return "<div>No models yet: <code>%infer load NAME SOURCE</code> loads one.</div>"
-        return table_with_states(self._HEAD, self._cells(), [status.state for status in self])
+        return self._table(whole=True).html()
 
-    _HEAD = ("model", "version", "state", "device", "batching")
-
-    def _cells(self) -> list[list[str]]:
+    def _table(self, whole: bool = False) -> Table:
+        """`whole`: what is wrong with a version stands beside its state, where a narrow cell ends in an ellipsis."""
         versions = Counter(status.name for status in self)
-        return [self._row(status, versions[status.name] > 1) for status in self]
+        rows = [self._row(status, versions[status.name] > 1, whole) for status in self]
+        return Table(("model", "version", "state", "device", "batching"), rows)
 
     @staticmethod
-    def _row(status: ModelStatus, several: bool) -> list[str]:
-        state = f"{status.state}: {status.reason}" if status.reason else str(status.state)
-        if status.circuit is not None and status.circuit.state is not CircuitState.CLOSED:
-            state += f", circuit breaker {status.circuit.state}: {status.circuit.reason}"
+    def _row(status: ModelStatus, several: bool, whole: bool) -> list[Cell | str]:
         share = [f"{status.weight * 100:g} %"] if 0 < status.weight < 1 else []
         serves = ["serves"] if status.routed and several and not share else []
         version = ", ".join((status.version, *status.version_labels, *share, *serves))
-        return [status.name, version, state, status.device or "-", status.batching or "-"]
+        state = str(status.state)
+        if whole and (trouble := _trouble(status)):
+            state = trouble if trouble.startswith(state) else f"{state}, {trouble}"
+        return [status.name, version, state_cell(status.state, state), status.device or "-", _batching(status)]
+
+    def _troubles(self) -> list[str]:
+        """Why versions are not Ready, or get no calls, a line each."""
+        return [f"{each.name}, version {each.version}: {trouble}" for each in self if (trouble := _trouble(each))]
+
+
+def _trouble(status: ModelStatus) -> str:
+    """Why it is in its state, and what its circuit breaker says; empty where all is well."""
+    said = [f"{status.state}: {status.reason}"] if status.reason else []
+    if status.circuit is not None and status.circuit.state is not CircuitState.CLOSED:
+        said.append(f"circuit breaker {status.circuit.state}: {status.circuit.reason}")
+    return ", ".join(said)
+
+
+def _batching(status: ModelStatus) -> Cell | str:
+    """The most rows of a batch, and why."""
+    if status.state is ModelState.FAILED or not status.batching:
+        return "-"
+    if status.pipeline is not None:
+        return Cell("by its stages", more=status.batching)
+    rows = status.max_batch_size
+    return Cell(counted(rows, "row") if rows > 1 else "unbatched", more=status.batching)
 
 
 # Loading
@@ -358,7 +379,7 @@ class LoadReport:
 
     def _repr_html_(self) -> str:
         lines = "".join(f"<br><small>{escape(line)}</small>" for line in self._lines())
-        return f"<div><b>{escape(self._headline())}</b>{lines}</div>"
+        return output_html(heading_html(self._headline()) + lines.removeprefix("<br>"))
 
 
 class Lines(tuple[str, ...]):

@@ -8,14 +8,15 @@ from collections.abc import Iterator, Sequence
 
 from workbench.client import sync
 from workbench.client.client import AsyncClient
-from workbench.client.formatting import escape, html_table, text_lines, text_table
+from workbench.client.formatting import text_lines
+from workbench.client.table import Column, Table, heading_html, output_html
 from workbench.core.durations import parse_seconds
 from workbench.core.rollout_view import RolloutView
 from workbench.errors import InvalidInput
 
 LOOK_S = 0.5
 
-_HEAD = ("guard", "finding", "measured", "calls")
+_HEAD = ("guard", "finding", Column("measured", width_em=24), Column("calls", number=True))
 
 
 class Rollout:
@@ -83,12 +84,12 @@ class Rollout:
             yield [each.clause, each.finding, each.measured or "-", f"{each.calls:,}"]
 
     def __repr__(self) -> str:
-        cells = list(self._cells())
-        return "\n".join([text_lines([self._title()]), *([text_table([_HEAD, *cells])] if cells else [])])
+        table = Table(_HEAD, list(self._cells()))
+        return "\n".join([text_lines([self._title()]), *([table.text()] if table else [])])
 
     def _repr_html_(self) -> str:
-        rows = [[escape(cell) for cell in row] for row in self._cells()]
-        return f"<div><b>{escape(self._title())}</b>{html_table(list(_HEAD), rows) if rows else ''}</div>"
+        table = Table(_HEAD, list(self._cells()))
+        return output_html(heading_html(self._title()) + (table.html() if table else ""))
 
 
 def _spelled(seconds: float) -> str:

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING
 
-from workbench.client.formatting import counted, escape, html_table, text_lines, text_table
+from workbench.client.formatting import counted, escape, text_lines
 from workbench.client.results import Rows
+from workbench.client.table import Column, Table, heading_html, output_html
 from workbench.core.shadow_figures import DropReason, ShadowExample, ShadowFigures, ShadowOutput
 
 if TYPE_CHECKING:
@@ -39,14 +40,16 @@ class ShadowReport(Rows[ShadowOutput]):
         return pd.DataFrame([{**asdict(each), "flips": each.flips} for each in self], columns=[*names, "flips"])
 
     def __repr__(self) -> str:
-        table = [text_table([_HEAD, *self._cells()])] if len(self) else []
+        table = [self._table().text()] if len(self) else []
         return "\n".join([text_lines([self._title()]), *table, text_lines(self._said())])
 
     def _repr_html_(self) -> str:
-        rows = [[escape(cell) for cell in row] for row in self._cells()]
-        table = html_table(list(_HEAD), rows) if rows else ""
+        table = self._table().html() if len(self) else ""
         said = "<br>".join(escape(line) for line in self._said())
-        return f"<div><b>{escape(self._title())}</b>{table}<small>{said}</small></div>"
+        return output_html(f"{heading_html(self._title())}{table}<small>{said}</small>")
+
+    def _table(self) -> Table:
+        return Table(_HEAD, self._cells())
 
     def _title(self) -> str:
         each = self.figures
@@ -90,7 +93,14 @@ class ShadowReport(Rows[ShadowOutput]):
         return lines
 
 
-_HEAD = ("output", "rows", "agree", "flips", "largest difference", "of the largest number", "")
+_HEAD: tuple[Column | str, ...] = (
+    "output",
+    *(
+        Column(title, number=True)
+        for title in ("rows", "agree", "flips", "largest difference", "of the largest number")
+    ),
+    Column("", width_em=12),
+)
 
 
 def _agreement(each: ShadowOutput) -> str:

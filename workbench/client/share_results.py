@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from workbench.client.formatting import escape, html_table, megabytes, milliseconds, text_table
+from workbench.client.formatting import escape, megabytes, milliseconds
 from workbench.client.results import Rows
 from workbench.client.summary import Card
+from workbench.client.table import Cell, Column, Table
 from workbench.visible_text import visible
 
 if TYPE_CHECKING:
@@ -133,22 +134,10 @@ class SharedAccess:
 class ShareTable(Rows[SharedAccess]):
     """All shares, those that have ended for 30 days, displayed as a table."""
 
-    _HEAD = (
-        *(
-            "id",
-            "with",
-            "models",
-            "state",
-            "limits",
-            "requests",
-            "refused",
-            "errors",
-            "rows",
-            "in",
-            "out",
-            "p50",
-            "p99",
-        ),
+    _HEAD: tuple[Column | str, ...] = (
+        *(Column("id", width_em=6), Column("with", width_em=8), Column("models", width_em=8), Column("state")),
+        Column("limits", width_em=8),
+        *(Column(title, number=True) for title in ("requests", "refused", "errors", "rows", "in", "out", "p50", "p99")),
         *("first call", "last seen", "until"),
     )
 
@@ -162,13 +151,15 @@ class ShareTable(Rows[SharedAccess]):
     def __repr__(self) -> str:
         if not self:
             return NO_SHARES
-        return "\n".join([text_table([self._HEAD, *map(_cells, self)]), *map(visible, self._suspensions())])
+        return "\n".join([Table(self._HEAD, list(map(_cells, self))).text(), *map(visible, self._suspensions())])
 
     def _repr_html_(self) -> str:
         if not self:
             return f"<div>{escape(NO_SHARES)}</div>"
-        table = html_table(list(self._HEAD), [[escape(cell) for cell in _cells(each)] for each in self])
-        return "".join([table, *(f"<div>{escape(said)}</div>" for said in self._suspensions())])
+        table = Table(self._HEAD, list(map(_cells, self)))
+        unused = {place for place in table.constant() if table.rows[0][place] in ("-", "0")}
+        shown = table.without({*unused, *_IN_THE_FRAME}).html()
+        return "".join([shown, *(f"<div>{escape(said)}</div>" for said in self._suspensions())])
 
     def _suspensions(self) -> list[str]:
         """Why shares are suspended, and what ends that."""
@@ -178,6 +169,10 @@ class ShareTable(Rows[SharedAccess]):
             if each.state in ("holds", "unclaimed")
             for model, why in each.suspended.items()
         ]
+
+
+_IN_THE_FRAME = (0, 9, 10, 13)
+"""Columns that are not in a notebook, where lines must fit: id, bytes in and out, first call. `.df` has them."""
 
 
 def share_of(answer: Mapping[str, Any]) -> Share:
@@ -209,7 +204,7 @@ def _limits(each: Share | SharedAccess, requests: str = "") -> list[str]:
     ]
 
 
-def _cells(each: SharedAccess) -> list[str]:
+def _cells(each: SharedAccess) -> list[Cell | str]:
     limits = ", ".join(_limits(each)) or "-"
     first, seen = clock_time(each.first_call_at), clock_time(each.last_seen)
     figures = [str(count) for count in (each.requests, each.refused, each.errors, each.rows)]

@@ -6,8 +6,9 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from workbench.client.formatting import counted, escape, html_table, megabytes, milliseconds, text_table
+from workbench.client.formatting import counted, escape, megabytes, milliseconds
 from workbench.client.results import Rows
+from workbench.client.table import Cell, Column, Table, heading_html, output_html
 from workbench.visible_text import visible
 
 if TYPE_CHECKING:
@@ -61,38 +62,44 @@ class SlowRequests(Rows[Mapping[str, Any]]):
     def __repr__(self) -> str:
         if not self:
             return self._none()
-        shown = [self._cells(request) for request in self[:TEXT_ROWS]]
-        more = len(self) - len(shown)
-        lines = [text_table([self._head(), *shown])]
-        lines += [f"... and {more} more; .to_pandas() has them all"] if more else []
+        more = len(self) - TEXT_ROWS
+        table, same = self[:TEXT_ROWS]._table()
+        lines = [visible(f"{self._title()}. {same}".removesuffix(". ")), table.text()]
+        lines += [f"... and {more} more; .to_pandas() has them all"] if more > 0 else []
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
         if not self:
             return f"<div>{escape(self._none())}</div>"
         most = max(request["duration_s"] for request in self)
-        rows = [[*map(escape, self._cells(request)), _bar(request, most)] for request in self]
-        table = html_table([*map(escape, self._head()), "where the time went"], rows)
+        table, same = self._table([Cell("", drawn=_bar(request, most)) for request in self])
         legend = " ".join(f'<span style="color:{colour}">■</span> {stage}' for stage, colour in COLOURS.items())
-        title = f"<b>{escape(self.model)}</b>: the slowest {counted(len(self), 'request')} of the last 15 minutes"
-        return f'<div>{title}<br><small>{legend}</small><div style="max-height:28em;overflow:auto">{table}</div></div>'
+        return output_html(
+            f"{heading_html(self._title())}{f'<div>{escape(same)}</div>' if same else ''}<small>{legend}</small>"
+            f'<div style="max-height:28em;overflow:auto">{table.html()}</div>'
+        )
 
-    @property
-    def _has_stages(self) -> bool:
-        """True where one is of a pipeline of models."""
-        return any(request.get("pipeline") for request in self)
+    def _title(self) -> str:
+        return f"{self.model}: the slowest {counted(len(self), 'request')} of the last 15 minutes"
 
-    def _head(self) -> list[str]:
-        return [*_HEAD, *(["stages"] if self._has_stages else [])]
-
-    def _cells(self, request: Mapping[str, Any]) -> list[str]:
-        return [*self._row(request), *([shares(request)] if self._has_stages else [])]
+    def _table(self, bars: Sequence[Cell] = ()) -> tuple[Table, str]:
+        """The requests, with `bars` second; and in words what is the same of all, which then has no column."""
+        table = Table(_HEAD, [self._row(request) for request in self])
+        titled = [each.title for each in table.heads]
+        columns = [place for place in table.constant() if place in _SAME]
+        same = {place: str(table.rows[0][place]) for place in columns if len(self) > 1 or table.rows[0][place] == "-"}
+        told = [f"{titled[place]} {text}" for place, text in same.items() if text not in ("", "-")]
+        table = table.without(same)
+        if bars:
+            heads = [table.columns[0], "where the time went", *table.columns[1:]]
+            table = Table(heads, [[row[0], bar, *row[1:]] for row, bar in zip(table.rows, bars, strict=True)])
+        return table, f"Each: {', '.join(told)}." if told else ""
 
     def _none(self) -> str:
         return visible(f"{self.model} had no requests in the last 15 minutes")
 
     @staticmethod
-    def _row(request: Mapping[str, Any]) -> list[str]:
+    def _row(request: Mapping[str, Any]) -> list[Cell | str]:
         stages, size, mates = request["stages_s"], request["batch_size"], request["batch_rows"] or []
         batch = f"{size} of {counted(len(mates), 'request')}" if size else "-"
         sent = request["request_bytes"]
@@ -107,11 +114,24 @@ class SlowRequests(Rows[Mapping[str, Any]]):
             megabytes(sent) or "-",
             request["version"],
             request["outcome"],
+            shares(request) or "-",
             request["request_id"],
         ]
 
 
-_HEAD = ("at", "took", "queue", "compute", "rows", "rows in batch", "released", "body", "version", "outcome", "request")
+_HEAD: tuple[Column | str, ...] = (
+    "at",
+    *(Column(title, number=True) for title in ("took", "queue", "compute", "rows", "rows in batch")),
+    "released",
+    Column("body", number=True),
+    Column("version", width_em=8),
+    Column("outcome", width_em=10),
+    Column("stages", width_em=24),
+    Column("request", width_em=10),
+)
+
+_SAME = range(4, len(_HEAD))
+"""The columns that are left out where all requests have the same there."""
 
 
 def _seconds(seconds: float | None) -> str:
@@ -137,7 +157,7 @@ def _bar(request: Mapping[str, Any], most: float) -> str:
             title = escape(f"{what}: {milliseconds(seconds)}")
             style = f"display:inline-block;height:0.8em;width:{width:.2f}%;background:{COLOURS[stage]}"
             parts.append(f'<span title="{title}" style="{style}"></span>')
-    return f'<div style="width:16em;white-space:nowrap;font-size:0.9em">{"".join(parts)}</div>'
+    return f'<div style="width:13em;white-space:nowrap;font-size:0.9em">{"".join(parts)}</div>'
 
 
 def _parts(request: Mapping[str, Any]) -> Iterator[tuple[str, str, float | None]]:

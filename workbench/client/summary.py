@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from workbench.client.formatting import counted, escape, html_table, megabytes, milliseconds, text_lines
+from workbench.client.formatting import counted, megabytes, milliseconds, text_lines
 from workbench.client.input_adapter import describe
+from workbench.client.table import facts_html, heading_html, output_html
 from workbench.core.cache_figures import CacheFigures
 from workbench.core.circuit import CircuitState
 from workbench.core.model import ModelState, ModelStatus, Signature
@@ -42,8 +43,7 @@ class Card:
         return text_lines([self.title, *(f"  {name:<{width}}  {value}" for name, value in self._shown())])
 
     def _repr_html_(self) -> str:
-        rows = [[f"<b>{escape(name)}</b>", escape(value)] for name, value in self._shown()]
-        return f"<div><b>{escape(self.title)}</b>{html_table([], rows) if rows else ''}</div>"
+        return output_html(heading_html(self.title) + facts_html(self._shown()))
 
 
 def model_card(status: ModelStatus) -> Card:

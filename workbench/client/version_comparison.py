@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from workbench.client.client import AsyncClient
-from workbench.client.formatting import counted, escape, html_table, text_lines, text_table
+from workbench.client.formatting import counted, text_lines
 from workbench.client.load_progress import LoadProgress
 from workbench.client.predict import Predictor
 from workbench.client.results import Rows
+from workbench.client.table import Column, Table, heading_html, output_html
 from workbench.core.durations import parse_seconds
 from workbench.core.model import ModelStatus
 from workbench.errors import InvalidInput
@@ -94,11 +95,14 @@ class VersionComparison(Rows[Figure]):
         return [[each.figure, each.first, each.second, each.difference, each.verdict] for each in self]
 
     def __repr__(self) -> str:
-        return "\n".join([text_lines([self.title]), text_table([("", *self._columns(), "", ""), *self._cells()])])
+        return "\n".join([text_lines([self.title]), self._table().text()])
 
     def _repr_html_(self) -> str:
-        rows = [[escape(cell) for cell in row] for row in self._cells()]
-        return f"<div><b>{escape(self.title)}</b>{html_table(['', *self._columns(), '', ''], rows)}</div>"
+        return output_html(heading_html(self.title) + self._table().html())
+
+    def _table(self) -> Table:
+        values = (Column(title, number=True) for title in self._columns())
+        return Table(("", *values, Column("", width_em=22), Column("", width_em=30)), self._cells())
 
 
 def seconds_to_compare(value: float | str | None, otherwise: float) -> float:

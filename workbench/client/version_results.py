@@ -8,9 +8,10 @@ from dataclasses import asdict, fields
 from typing import TYPE_CHECKING
 
 from workbench.client.audit_results import AuditTable
-from workbench.client.formatting import counted, escape, html_table, milliseconds, text_lines, text_table
-from workbench.client.results import Rows
+from workbench.client.formatting import counted, escape, milliseconds, text_lines
+from workbench.client.results import Rows, state_cell
 from workbench.client.summary import Card
+from workbench.client.table import Cell, Column, Table, heading_html, output_html
 from workbench.core.version_overview import VersionEntry, VersionOverview
 from workbench.errors import InvalidInput
 from workbench.protocols.control import LoadAnswer
@@ -36,24 +37,24 @@ class VersionTable(Rows[VersionEntry]):
 
         return pd.DataFrame([asdict(each) for each in self], columns=[each.name for each in fields(VersionEntry)])
 
-    _HEAD = ("version", "state", "calls", "loaded")
-
-    def _cells(self) -> list[list[str]]:
-        return [[each.version, _state(each), _calls(each), _when(each.loaded_at)] for each in self]
+    def _table(self) -> Table:
+        rows: list[list[Cell | str]] = [
+            [each.version, state_cell(each.state, _state(each)), _calls(each), _when(each.loaded_at)] for each in self
+        ]
+        return Table(("version", "state", Column("calls", width_em=28), "loaded"), rows)
 
     def _served(self) -> list[str]:
         return [f"{_when(each.at)}  {each.action}: {each.detail} ({each.who})" for each in self.history]
 
     def __repr__(self) -> str:
         title = f"{self.model}, versions={self.policy}"
-        parts = [text_lines([title]), text_table([self._HEAD, *self._cells()]), text_lines(self._served())]
+        parts = [text_lines([title]), self._table().text(), text_lines(self._served())]
         return "\n".join(filter(None, parts))
 
     def _repr_html_(self) -> str:
-        rows = [[escape(cell) for cell in row] for row in self._cells()]
         served = "".join(f"<br><small>{escape(line)}</small>" for line in self._served())
-        title = f"{escape(self.model)}, versions={escape(self.policy)}"
-        return f"<div><b>{title}</b>{html_table(list(self._HEAD), rows)}{served}</div>"
+        title = heading_html(f"{self.model}, versions={self.policy}")
+        return output_html(f"{title}{self._table().html()}{served.removeprefix('<br>')}")
 
 
 def rollback_card(done: LoadAnswer) -> Card:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from workbench.client.formatting import escape, milliseconds, text_table
-from workbench.client.results import NO_MODELS, Rows, table_with_states
+from workbench.client.formatting import escape, milliseconds
+from workbench.client.results import NO_MODELS, Rows, state_cell
+from workbench.client.table import Cell, Column, Table, output_html
 from workbench.core.durations import parse_seconds
 from workbench.core.ports import errors_in
 from workbench.errors import InvalidInput, WorkbenchError
@@ -101,13 +102,12 @@ class RecentFigures(Rows[VersionFigures]):
     def __repr__(self) -> str:
         if not self:
             return NO_MODELS
-        return "\n".join([self._title(), text_table([_HEAD, *map(_row, self)])])
+        return "\n".join([self._title(), Table(_HEAD, list(map(_row, self))).text()])
 
     def _repr_html_(self) -> str:
         if not self:
             return f"<div>{escape(NO_MODELS)}</div>"
-        table = table_with_states(_HEAD, list(map(_row, self)), [each.state for each in self])
-        return f"<div>{escape(self._title())}{table}</div>"
+        return output_html(escape(self._title()) + Table(_HEAD, list(map(_row, self))).html())
 
     def _title(self) -> str:
         shorter = self.window_s < self.asked_s - 1
@@ -115,28 +115,21 @@ class RecentFigures(Rows[VersionFigures]):
         return f"the last {self.window_s:.0f} s{why}"
 
 
-_HEAD = (
-    "model",
-    "version",
+_HEAD: tuple[Column | str, ...] = (
+    Column("model", width_em=8.5),
+    Column("version", width_em=5),
     "state",
-    "requests/s",
-    "rows/s",
-    "p50",
-    "p95",
-    "p99",
-    "errors",
-    "waiting now",
-    "mean wait",
-    "rows a batch",
+    *(Column(title, number=True) for title in ("requests/s", "rows/s", "p50", "p95", "p99", "errors")),
+    *(Column(title, number=True) for title in ("waiting", "mean wait", "rows/batch")),
 )
 
 
-def _row(each: VersionFigures) -> list[str]:
+def _row(each: VersionFigures) -> list[Cell | str]:
     errors = each.errors
     return [
         each.name,
         each.version,
-        each.state,
+        state_cell(each.state),
         rate(each.requests_per_s),
         rate(each.rows_per_s),
         *("-" if value is None else milliseconds(value) for value in (each.p50_s, each.p95_s, each.p99_s)),

@@ -24,6 +24,7 @@ from workbench.loadtest.option_schema import TIMES, VALUES
 from workbench.loadtest.options import OPTIONS
 from workbench.loadtest.plan import Target
 from workbench.loadtest.report.report import Report
+from workbench.loadtest.report.run_table import RunTable
 from workbench.loadtest.store.history import history
 from workbench.rendezvous.token_file import private_line
 from workbench.visible_text import visible
@@ -77,10 +78,9 @@ def bench(
     return 0 if report.held and report.run.whole.ok else MISSED
 
 
-def listed(model: str | None, limit: int) -> str:
+def listed(model: str | None, limit: int) -> object:
     """The kept runs as a table."""
-    found = history().to_pandas(model, limit)
-    return visible(found.to_string(), keep="\n") if len(found) else "no load test is kept yet"
+    return RunTable(history().list(model, limit)) or "no load test is kept yet"
 
 
 def compared(before: str, after: str) -> object:

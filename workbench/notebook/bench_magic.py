@@ -14,6 +14,8 @@ from workbench.loadtest.job import LoadTestJob
 from workbench.loadtest.option_schema import FLAG
 from workbench.loadtest.options import COMPARE
 from workbench.loadtest.report.report import Report
+from workbench.loadtest.report.run_table import RunTable
+from workbench.loadtest.store.history import history
 from workbench.notebook.commands import BENCH_OPTIONS, Command, Misuse, tokens
 from workbench.notebook.compared_versions import ComparedVersions
 from workbench.notebook.progress_bar import in_notebook
@@ -43,10 +45,9 @@ def bench(workbench: Workbench, command: Command, evaluated: Callable[[str], obj
     return report
 
 
-def listed(workbench: Workbench, command: Command) -> object:
-    """The kept runs as a DataFrame, or a sentence where there are none."""
-    found = workbench.history(command.name or None)
-    if len(found):
+def listed(command: Command) -> object:
+    """The kept runs as a table, or a sentence where there are none."""
+    if found := RunTable(history().list(command.name or None)):
         return found
     of = f" of {command.name!r}" if command.name else ""
     return Lines([f"No load test{of} is kept yet; %infer bench {command.name or 'NAME'} --rate 100 runs one."])

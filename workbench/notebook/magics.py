@@ -104,7 +104,7 @@ class InferMagics(Magics):
             "audit": lambda command: _audit(self._connect(), command),
             "logs": lambda command: attach().logs(whole("--lines", command.flags.get("--lines", "20"))),
             "bench": lambda command: benches.bench(self._connect(), command, self._evaluated),
-            "history": lambda command: benches.listed(attach(), command),
+            "history": lambda command: benches.listed(command),
             "compare": lambda command: benches.compare(attach(), command, self._evaluated),
             "help": lambda command: Lines(help_text(command.rest)),
         }

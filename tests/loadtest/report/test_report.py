@@ -214,7 +214,7 @@ def test_the_knee_of_a_queue_is_before_its_wall_and_a_line_has_none() -> None:
 def test_a_run_of_nothing_has_no_charts_and_still_shows_itself() -> None:
     nothing = Report(run(rows=Records.of(), server=(), marks=()))
     assert charts(nothing.run) == ()
-    assert "<table>" in nothing._repr_html_()
+    assert "<table" in nothing._repr_html_()
     assert nothing.df.empty
 
 

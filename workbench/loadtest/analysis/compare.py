@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from workbench.client.formatting import escape, html_table, milliseconds, text_lines, text_table
+from workbench.client.formatting import escape, milliseconds, text_lines
+from workbench.client.table import Cell, Column, Table, heading_html, output_html
 from workbench.loadtest.analysis.aggregate import Second
 from workbench.loadtest.analysis.bootstrap import LEAST_SECONDS, block_length, interval, resampled
 from workbench.loadtest.option_schema import DURATION
@@ -133,45 +134,44 @@ class Comparison:
     def __repr__(self) -> str:
         parts = [visible(self.headline)]
         if self.ratios:
-            parts.append(text_table([self._head(), *self._rows()]))
+            parts.append(self._ratio_table().text())
         if self.differences:
-            head = ["what differed", _name(self.a, "first"), _name(self.b, "second")]
-            parts.append(text_table([head, *([each.what, each.a, each.b] for each in self.differences)]))
+            parts.append(self._difference_table().text())
         else:
             parts.append("Nothing differed in the set-up.")
         return "\n\n".join([*parts, *([text_lines(self.cautions)] if self.cautions else [])])
 
     def _repr_html_(self) -> str:
-        parts = [f"<b>{escape(self.headline)}</b>"]
+        parts = [heading_html(self.headline)]
         if self.ratios:
-            rows = [[escape(cell) for cell in row] for row in self._rows()]
-            for row, each in zip(rows, self.ratios, strict=True):
-                if each.shown:
-                    row[-1] = f'<span style="color:{"#2e8b57" if each.better else "#b22222"}">●</span> {row[-1]}'
-            parts.append(html_table([escape(cell) for cell in self._head()], rows))
+            parts.append(self._ratio_table().html())
         if self.differences:
-            head = ["what differed", escape(_name(self.a, "first")), escape(_name(self.b, "second"))]
-            found = [[escape(each.what), escape(each.a), escape(each.b)] for each in self.differences]
-            parts.append(html_table(head, found))
+            parts.append(self._difference_table().html())
         else:
             parts.append("<small>Nothing differed in the set-up.</small>")
         parts += [f"<br><small>{escape(each)}</small>" for each in self.cautions]
-        return f"<div>{''.join(parts)}</div>"
+        return output_html("".join(parts))
 
-    def _head(self) -> list[str]:
-        return ["", _name(self.a, "first"), _name(self.b, "second"), "ratio (95 % interval)", ""]
-
-    def _rows(self) -> list[list[str]]:
-        return [
+    def _ratio_table(self) -> Table:
+        heads = (_name(self.a, "first"), _name(self.b, "second"), "ratio (95 % interval)")
+        rows = [
             [each.name, _shown(each, each.a), _shown(each, each.b), each.said(), self._verdict(each)]
             for each in self.ratios
         ]
+        return Table(["", *(Column(head, number=True) for head in heads), ""], rows)
+
+    def _difference_table(self) -> Table:
+        heads = (Column(_name(each, place), width_em=20) for each, place in ((self.a, "first"), (self.b, "second")))
+        return Table(["what differed", *heads], [[each.what, each.a, each.b] for each in self.differences])
 
     @staticmethod
-    def _verdict(each: Ratio) -> str:
+    def _verdict(each: Ratio) -> Cell | str:
         if each.low is None:
             return "too short to tell"
-        return ("better" if each.better else "worse") if each.shown else NOT_SHOWN
+        if not each.shown:
+            return NOT_SHOWN
+        colour, word = ("#2e8b57", "better") if each.better else ("#b22222", "worse")
+        return Cell(word, f'<span aria-hidden="true" style="color:{colour}">●</span> ')
 
 
 def compare(a: Run, b: Run, *, seed: int = 0) -> Comparison:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from workbench.client.formatting import escape, html_table, milliseconds, text_lines, text_table
+from workbench.client.formatting import escape, milliseconds, text_lines
+from workbench.client.table import Column, Table
 from workbench.errors import InvalidInput, StorageError
 from workbench.loadtest.analysis.compare import Comparison, compare
 from workbench.loadtest.report import plotly_charts, summary_text
@@ -34,8 +35,7 @@ _PAGE = """<!DOCTYPE html>
 :root {{ color-scheme: light dark; }}
 body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 1180px; margin: 2em auto; padding: 0 1em; }}
 table {{ border-collapse: collapse; margin: 1em 0; }}
-th, td {{ padding: 0.2em 1em 0.2em 0; vertical-align: top; }}
-td + td {{ white-space: nowrap; }}
+th, td {{ vertical-align: top; }}
 thead {{ border-bottom: 1px solid #8888; }}
 </style></head><body>
 {body}
@@ -186,21 +186,19 @@ class Report:
     # Showing
 
     def __repr__(self) -> str:
-        head, rows = self._table()
         knee = summary_text.knee_words(self.run)
         below = ["", *summary_text.details(self.run), *([knee] if knee else []), summary_text.health(self.run)]
         below += [self._title(), *([self.not_kept] if self.not_kept else [])]
-        return "\n".join([text_lines([self.sentence, ""]), text_table([head, *rows]), text_lines(below)])
+        return "\n".join([text_lines([self.sentence, ""]), self._table().text(), text_lines(below)])
 
     def _repr_html_(self) -> str:
-        head, rows = self._table()
         knee = summary_text.knee_words(self.run)
         said = [*summary_text.details(self.run), *([knee] if knee else []), *([self.not_kept] if self.not_kept else [])]
         drawn = "".join(f'<div style="flex:1 1 460px;max-width:560px">{svg(each)}</div>' for each in charts(self.run))
         return (
-            f'<div><div style="font-size:1.15em"><b>{escape(self.sentence)}</b></div>'
+            f'<div style="overflow-wrap:break-word"><div style="font-size:1.15em"><b>{escape(self.sentence)}</b></div>'
             + "".join(f"<div>{escape(each)}</div>" for each in said)
-            + html_table([escape(cell) for cell in head], [[escape(cell) for cell in row] for row in rows])
+            + self._table().html()
             + f'<div style="display:flex;flex-wrap:wrap;gap:0.5em 1.5em">{drawn}</div>'
             + f"<small>{escape(summary_text.health(self.run))}<br>{escape(self._title())}</small></div>"
         )
@@ -218,17 +216,17 @@ class Report:
         name = _server(run.target.get("server"))
         return f"{named}{run.summary}; {' '.join(filter(None, (on, device, name)))}, {when}".replace("; ,", ",")
 
-    def _table(self) -> tuple[list[str], list[list[str]]]:
-        head = ["", "asked", "answered", "errors", *(name for name, _ in SHOWN)]
+    def _table(self) -> Table:
+        head: list[Column | str] = [Column(name, number=True) for name in ("asked", "answered", "errors", *dict(SHOWN))]
         run = self.run
         if not run.points:
             rows = [_row("", run.whole.offered_per_s if run.open_loop else None, run.whole)]
-            return head[1:], [row[1:] for row in rows]
+            return Table(head, [row[1:] for row in rows])
         rows = [
             _row(point.label + ("" if point.held else " ✗"), point.offered_per_s or None, point.figures)
             for point in run.points
         ]
-        return head, rows
+        return Table([Column("", width_em=24), *head], rows)
 
 
 def _row(label: str, offered: float | None, stretch: Any) -> list[str]:

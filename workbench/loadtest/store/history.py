@@ -106,6 +106,41 @@ def summary_of(run: Run) -> RunSummary:
     )
 
 
+def frame_of(listed: Sequence[RunSummary]) -> pd.DataFrame:
+    """One row a run, indexed by id."""
+    import pandas as pd
+
+    columns = [
+        "started",
+        "model",
+        "version",
+        "what",
+        "state",
+        "requests_per_s",
+        "p50_ms",
+        "p99_ms",
+        "errors",
+        "held",
+    ]
+    rows = [
+        (
+            pd.Timestamp(int(each.started_at), unit="s", tz="UTC"),
+            each.model,
+            each.version,
+            each.summary.partition(": ")[2] or each.summary,
+            f"{each.state}, the generator was the limit" if each.limited else str(each.state),
+            round(each.answered_per_s, 1),
+            _milliseconds(each.p50_s),
+            _milliseconds(each.p99_s),
+            each.error_share,
+            each.held,
+        )
+        for each in listed
+    ]
+    index = pd.Index([each.id for each in listed], name="run", dtype="str")
+    return pd.DataFrame(rows, index=index, columns=columns)
+
+
 class History:
     """The kept runs in one file. Any thread or process may use it at any time."""
 
@@ -173,38 +208,7 @@ class History:
 
     def to_pandas(self, model: str | None = None, limit: int | None = None) -> pd.DataFrame:
         """One row a run, the latest first, indexed by id."""
-        import pandas as pd
-
-        columns = [
-            "started",
-            "model",
-            "version",
-            "what",
-            "state",
-            "requests_per_s",
-            "p50_ms",
-            "p99_ms",
-            "errors",
-            "held",
-        ]
-        listed = self.list(model, limit)
-        rows = [
-            (
-                pd.Timestamp(int(each.started_at), unit="s", tz="UTC"),
-                each.model,
-                each.version,
-                each.summary.partition(": ")[2] or each.summary,
-                f"{each.state}, the generator was the limit" if each.limited else str(each.state),
-                round(each.answered_per_s, 1),
-                _milliseconds(each.p50_s),
-                _milliseconds(each.p99_s),
-                each.error_share,
-                each.held,
-            )
-            for each in listed
-        ]
-        index = pd.Index([each.id for each in listed], name="run", dtype="str")
-        return pd.DataFrame(rows, index=index, columns=columns)
+        return frame_of(self.list(model, limit))
 
     def _done(self, work: Callable[[sqlite3.Connection], Answer], begin: str = "BEGIN IMMEDIATE") -> Answer:
         """Do `work` in one transaction. A damaged file is set aside, and the work done on a new one."""
