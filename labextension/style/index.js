@@ -1,4 +1,5 @@
 import './base.css';
+import './models.css';
 import './parts.css';
 import './plots.css';
 import './dashboard.css';

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -108,8 +109,8 @@ class Watched:
 OpenPage = Callable[..., Page]
 
 
-@pytest.fixture
-def open_page(browser: Browser) -> Iterator[OpenPage]:
+@contextmanager
+def pages(browser: Browser) -> Iterator[OpenPage]:
     """Opens a page in a context of its own. At the end no page may have left the machine, nor logged an error that the
     pattern `forgive` does not match: browsers call any refused request one."""
     opened: list[tuple[Page, Watched]] = []
@@ -126,3 +127,9 @@ def open_page(browser: Browser) -> Iterator[OpenPage]:
         page.context.close()
         assert not watched.errors
         assert not watched.foreign()
+
+
+@pytest.fixture
+def open_page(browser: Browser) -> Iterator[OpenPage]:
+    with pages(browser) as open_page:
+        yield open_page

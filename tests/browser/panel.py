@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import threading
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import pytest
 from playwright.sync_api import Locator, Page, expect
 
 import workbench
@@ -149,6 +153,20 @@ def calling(wb: Workbench, name: str, every_s: float = 0.05) -> Iterator[None]:
         finally:
             stop.set()
             caller.result()
+
+
+def call_wrongly(jupyter: Jupyter, name: str) -> None:
+    """One request with too few columns, which the service refuses."""
+    record = jupyter.record()
+    body = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 2], "data": [1, 2]}]}
+    request = urllib.request.Request(
+        f"{record.url}/v2/models/{name}/infer",
+        json.dumps(body).encode(),
+        {"Authorization": f"Bearer {record.token}", "Content-Type": "application/json"},
+    )
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(request, timeout=30)
+    caught.value.close()
 
 
 def open_lab(page: Page, jupyter: Jupyter, path: str = "lab") -> None:

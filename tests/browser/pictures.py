@@ -45,6 +45,7 @@ def main() -> None:
             panel(browser, jupyter)
             with jupyter.served() as wb:
                 versions(browser, jupyter, wb)
+                thirty(browser, jupyter, wb)
         finally:
             browser.close()
             jupyter.end()
@@ -187,6 +188,44 @@ def endpoint(browser: Browser, jupyter: Jupyter, theme: str, wb: Workbench, row:
     page.close()
     for label in ("team-a", "team-b"):
         wb.revoke(label)
+
+
+def thirty(browser: Browser, jupyter: Jupyter, wb: Workbench) -> None:
+    """The panel with thirty models of which some are called, one shared and one split, in both themes."""
+    X, y = load_digits(return_X_y=True)
+    for name in list(wb):
+        wb.unload(name)
+    teams = ("churn", "digits", "fraud", "intent", "price", "ranking")
+    names = [f"{team}-{kind}" for team in teams for kind in ("daily", "hourly", "v2-eu", "v2-us", "trial")]
+    model = KNeighborsClassifier(3).fit(X, y)
+    for name in names:
+        wb.load(name, model)
+    wb.load("fraud-daily", KNeighborsClassifier(5).fit(X, y), versions="latest:2")
+    wb.route("fraud-daily", {wb.versions("fraud-daily")[0].version: 0.1})
+    wb.share("price-daily", label="team-a")
+    stop = threading.Event()
+    called = {"fraud-daily": 0.02, "price-daily": 0.05, "digits-hourly": 0.1, "ranking-v2-eu": 0.2, "intent-daily": 0.4}
+    with ThreadPoolExecutor(len(called)) as callers:
+        for name, every_s in called.items():
+            callers.submit(call, wb, name, X[:1], every_s, stop)
+        try:
+            for theme, name in THEMES.items():
+                jupyter.stop()
+                jupyter.settings["@jupyterlab/apputils-extension/themes"] = {"theme": name}
+                jupyter.start()
+                page = browser.new_page(viewport={"width": 1280, "height": 1230}, device_scale_factor=2)
+                seen = open_panel(page, jupyter)
+                page.keyboard.press("Control+B")
+                widen(page)
+                page.wait_for_timeout(WATCHED_S * 1000)
+                seen.card("digits-hourly").locator(".iw-ModelLine").click()
+                page.mouse.move(600, 700)
+                page.wait_for_timeout(1000)
+                seen.root.screenshot(path=PICTURES / f"thirty-{theme}.png")
+                page.close()
+        finally:
+            stop.set()
+    wb.revoke("team-a")
 
 
 def versions(browser: Browser, jupyter: Jupyter, wb: Workbench) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import re
 import threading
-import urllib.error
-import urllib.request
 
 import numpy as np
 import pytest
@@ -14,7 +12,7 @@ from playwright.sync_api import Locator, Request, WebSocketRoute, expect
 
 from tests.browser.conftest import OpenPage
 from tests.browser.jupyter import Jupyter
-from tests.browser.panel import PANEL, Panel, calling, open_panel
+from tests.browser.panel import PANEL, Panel, call_wrongly, calling, open_panel
 from tests.helpers.waiting import until
 from workbench.api import Workbench
 
@@ -144,16 +142,7 @@ def test_what_another_changes_shows_in_the_form(plus: Panel, wb: Workbench) -> N
 
 def test_the_last_error_of_a_model_is_told_on_its_card(plus: Panel, lab: Jupyter) -> None:
     expect(plus.figure("plus", "errors")).to_have_text("0 %")
-    record = lab.record()
-    body = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 2], "data": [1, 2]}]}
-    request = urllib.request.Request(
-        f"{record.url}/v2/models/plus/infer",
-        json.dumps(body).encode(),
-        {"Authorization": f"Bearer {record.token}", "Content-Type": "application/json"},
-    )
-    with pytest.raises(urllib.error.HTTPError) as caught:
-        urllib.request.urlopen(request, timeout=30)
-    caught.value.close()
+    call_wrongly(lab, "plus")
     expect(plus.figure("plus", "last_error")).to_contain_text("got [1,2]")
 
 

@@ -1,8 +1,4 @@
-import { ellipsesIcon } from '@jupyterlab/ui-components';
 import * as React from 'react';
-import * as format from '../ui/format';
-import { ON_CARD } from '../service/figures';
-import { WINDOW_S } from '../service/model';
 import { isUnderWay } from '../service/groupByModel';
 import type { Verb } from '../service/state';
 import { CommandIDs } from '../tokens';
@@ -16,9 +12,9 @@ import {
   provenanceText,
   versionText
 } from '../ui/labels';
-import { Button, IconButton, Message, State, useLive, write } from './primitives';
+import { Figures } from './modelFigures';
+import { Button, Message, State } from './primitives';
 import { useCollapse, usePanel } from './panelContext';
-import { type Draw, Sparkline } from './sparkline';
 import { CollapsibleBody, Progress, CollapseToggle } from './collapsible';
 
 /** Loaded when first expanded, so that the panel appears sooner. */
@@ -30,10 +26,7 @@ const VersionsPart = React.lazy(async () => ({
 }));
 const TryIt = React.lazy(async () => ({ default: (await import('./tryIt')).TryIt }));
 
-/** Older errors are not shown. */
-const ERROR_S = 300;
-
-interface IProps {
+export interface ICardProps {
   readonly current: IModelStatus;
   readonly others: readonly IModelStatus[];
   /** False while the service is away; a model listed as Ready is not ready then. */
@@ -42,33 +35,15 @@ interface IProps {
   readonly trouble: string | undefined;
 }
 
-/** One model. React renders it when its status changes; its figures are written without React. */
-export const Card = React.memo(function Card(props: IProps) {
+/** An unfolded model, below its line. Its figures are written without React. */
+export function Card(props: ICardProps): JSX.Element {
   const { current, others, serving, busy, trouble } = props;
-  const { model, commands, trans, openMenu } = usePanel();
-  const { name, version, state, reason, device, notes, provenance, labels } = current;
+  const { model, commands, trans } = usePanel();
+  const { name, state, reason, device, notes, provenance, labels } = current;
   const circuit = circuitNotice(trans, current.circuit);
   const [versionsShown] = useCollapse(`versions:${name}`, false);
   return (
-    <li
-      className={serving ? 'iw-Card' : 'iw-Card iw-mod-stale'}
-      data-model={name}
-      aria-label={name}
-    >
-      <div className="iw-Card-head">
-        <h3 className="iw-Card-name" title={name}>
-          {name}
-        </h3>
-        <span className="iw-Card-version" title={trans.__('Version %1', version)}>
-          {versionText(current)}
-        </span>
-        <IconButton
-          icon={ellipsesIcon}
-          label={trans.__('What to do with %1', name)}
-          hasMenu
-          onClick={event => openMenu(name, event.currentTarget)}
-        />
-      </div>
+    <>
       <div className="iw-Card-state">
         <CardState state={state} serving={serving} busy={busy} />
         {serving && circuit && <State tone="bad" word={circuit.word} />}
@@ -112,23 +87,13 @@ export const Card = React.memo(function Card(props: IProps) {
         </p>
       )}
       <Notes notes={notes} />
-    </li>
-  );
-}, sameCard);
-
-/** Compares the members of `others`, since the array is a new one each time. */
-function sameCard(a: IProps, b: IProps): boolean {
-  return (
-    a.current === b.current &&
-    a.serving === b.serving &&
-    a.busy === b.busy &&
-    a.trouble === b.trouble &&
-    a.others.length === b.others.length &&
-    a.others.every((other, i) => other === b.others[i])
+    </>
   );
 }
 
-function CardState(props: Pick<IProps, 'serving' | 'busy'> & { state: ModelState }): JSX.Element {
+function CardState(
+  props: Pick<ICardProps, 'serving' | 'busy'> & { state: ModelState }
+): JSX.Element {
   const { trans } = usePanel();
   if (!props.serving) {
     return <State tone="off" word={trans.__('Waiting for the service')} />;
@@ -144,7 +109,7 @@ function Parts({
   status,
   others,
   able
-}: Pick<IProps, 'others'> & { status: IModelStatus; able: boolean }): JSX.Element {
+}: Pick<ICardProps, 'others'> & { status: IModelStatus; able: boolean }): JSX.Element {
   const { trans } = usePanel();
   const id = React.useId();
   const [trying, setTrying] = useCollapse(`try:${status.name}`, false);
@@ -239,69 +204,6 @@ function Notes({ notes }: { notes: readonly string[] }): JSX.Element | null {
           {all ? trans.__('Less') : trans._n('%1 more note', '%1 more notes', notes.length - 1)}
         </button>
       )}
-    </div>
-  );
-}
-
-/** The live figures of a card. */
-function Figures({ name }: { name: string }): JSX.Element {
-  const { model, trans, sparkline, plotSelection } = usePanel();
-  const root = React.useRef<HTMLDivElement>(null);
-  const cells = React.useRef<(HTMLElement | null)[]>([]);
-  const last = React.useRef<HTMLParagraphElement>(null);
-  const top = React.useRef<HTMLSpanElement>(null);
-  const picture = React.useRef<Draw | null>(null);
-  const draw = React.useCallback(() => {
-    const figures = model.figures(name);
-    ON_CARD.forEach(({ text, isBad, isShown }, i) => {
-      const cell = cells.current[i] ?? null;
-      write(cell, figures ? text(figures) : format.UNKNOWN);
-      cell?.classList.toggle('iw-mod-bad', figures !== null && (isBad?.(figures) ?? false));
-      if (cell?.parentElement && isShown) {
-        cell.parentElement.hidden = figures === null || !isShown(figures);
-      }
-    });
-    const error = model.lastError(name);
-    const told = error !== null && model.time - error.time < ERROR_S;
-    write(
-      last.current,
-      told ? trans.__('%1: %2', format.clock(error.time), capitalized(error.message)) : ''
-    );
-    if (last.current && told && last.current.title !== error.message) {
-      last.current.title = error.message;
-    }
-    const most = picture.current?.(model.columns(name), sparkline, model.time, WINDOW_S) ?? 0;
-    const peak =
-      sparkline === 'p50_s' ? format.duration(most) : trans.__('%1/s', format.rate(most));
-    write(top.current, most > 0 ? peak : '');
-  }, [model, name, sparkline, trans]);
-  useLive(root, draw);
-  const label =
-    sparkline === 'p50_s'
-      ? trans.__('Median latency in the last minute')
-      : trans.__('Requests per second in the last minute');
-  return (
-    <div className="iw-Figures iw-Live" ref={root}>
-      <button
-        type="button"
-        className="iw-Figures-picture"
-        title={trans.__('%1; click for more of it', label)}
-        aria-label={trans.__('Live plots of %1', name)}
-        onClick={() => plotSelection.show(name)}
-      >
-        <Sparkline label={label} drawRef={picture} />
-        <span className="iw-Figures-top" ref={top} />
-      </button>
-      <dl>
-        {ON_CARD.map(({ name: figure, label: figureLabel, hint, isShown }, i) => (
-          // Hidden from the start, or a card would grow smaller once it comes into sight and is drawn.
-          <div key={figure} title={hint(trans)} hidden={isShown !== undefined}>
-            <dt>{figureLabel(trans)}</dt>
-            <dd ref={cell => void (cells.current[i] = cell)} data-figure={figure} />
-          </div>
-        ))}
-      </dl>
-      <p className="iw-Figures-error" ref={last} data-figure="last_error" />
     </div>
   );
 }

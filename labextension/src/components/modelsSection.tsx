@@ -4,22 +4,22 @@ import { EMPTY_DRAFT } from '../forms/loadModelForm';
 import { groupByModel } from '../service/groupByModel';
 import type { IView } from '../service/state';
 import { IconButton, Section, CodeText } from './primitives';
-import { Card } from './modelCard';
+import { ModelList } from './modelList';
 import { useCollapse, usePanel } from './panelContext';
 import { Attempt, LoadForm } from './loadModel';
 
 /** The served models, and a form to load more. */
 export function ModelsSection({ view }: { view: IView }): JSX.Element {
-  const { model, trans } = usePanel();
+  const { trans } = usePanel();
   const [open, setOpen] = useCollapse('models');
   const [adding, setAdding] = React.useState(false);
   const [draft, setDraft] = React.useState(EMPTY_DRAFT);
   const all = React.useMemo(() => groupByModel(view.models), [view.models]);
   // A refused load already says why and what to do, so the failed model gets no card.
-  const refused = new Set(view.attempts.filter(a => a.trouble).map(a => a.request.name));
-  const models = all.filter(
-    ({ name, current }) => current.state !== 'Failed' || !refused.has(name)
-  );
+  const models = React.useMemo(() => {
+    const refused = new Set(view.attempts.filter(a => a.trouble).map(a => a.request.name));
+    return all.filter(({ name, current }) => current.state !== 'Failed' || !refused.has(name));
+  }, [all, view.attempts]);
   const arriving = new Set(
     view.models.filter(({ state }) => state === 'Loading' || state === 'Warming').map(m => m.name)
   );
@@ -31,15 +31,6 @@ export function ModelsSection({ view }: { view: IView }): JSX.Element {
   const state = view.service?.state;
   const waiting = state === undefined || state === 'Starting' || state === 'Restarting';
   const form = models.length > 0 ? adding : none && !waiting;
-  const cards = React.useRef<HTMLUListElement>(null);
-  const { toReveal } = view;
-  const isThere = models.some(({ name }) => name === toReveal);
-  React.useEffect(() => {
-    if (toReveal !== null && isThere) {
-      cardOf(cards.current, toReveal)?.scrollIntoView({ block: 'nearest' });
-      model.revealed(toReveal);
-    }
-  }, [model, toReveal, isThere]);
   const title = models.length > 0 ? trans.__('Models (%1)', models.length) : trans.__('Models');
   return (
     <Section
@@ -94,22 +85,7 @@ export function ModelsSection({ view }: { view: IView }): JSX.Element {
           }
         />
       ))}
-      <ul ref={cards} className="iw-Cards" aria-label={trans.__('Models')}>
-        {models.map(({ name, current, others }) => (
-          <Card
-            key={name}
-            current={current}
-            others={others}
-            serving={state === 'Ready'}
-            busy={view.busy.get(name)}
-            trouble={view.troubles.get(name)}
-          />
-        ))}
-      </ul>
+      {models.length > 0 && <ModelList groups={models} view={view} />}
     </Section>
   );
-}
-
-function cardOf(cards: Element | null, name: string): Element | null {
-  return cards?.querySelector(`[data-model="${CSS.escape(name)}"]`) ?? null;
 }

@@ -28,8 +28,9 @@ export function Sparkline({ label, drawRef }: IProps): JSX.Element {
     const drawn = columns
       ? sparkPath(columns.time, columns[series], frame)
       : { line: '', area: '', top: 0 };
-    line.current?.setAttribute('d', drawn.line);
-    area.current?.setAttribute('d', drawn.area);
+    // Nothing is drawn of a model that nobody asks: the line below stands for zero, and costs nothing.
+    line.current?.setAttribute('d', drawn.top > 0 ? drawn.line : '');
+    area.current?.setAttribute('d', drawn.top > 0 ? drawn.area : '');
     return drawn.top;
   };
   return (

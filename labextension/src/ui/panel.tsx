@@ -59,6 +59,7 @@ export class ServicePanel extends VisibleWidget implements IInferencePanel {
 
   reveal(name: string, part: 'try' | 'settings'): void {
     this.collapseState.set('models', true);
+    this.collapseState.set(`model:${name}`, true);
     this.collapseState.set(`${part}:${name}`, true);
     this._options.model.reveal(name);
   }
