@@ -38,3 +38,14 @@ def version_seconds(
             version_second(random, rates[0], errors[0], busy=float(np.exp(busy))),
             version_second(random, rates[1], errors[1], slower, busy=float(np.exp(busy))),
         )
+
+
+def agreeing_seconds(
+    random: np.random.Generator, rows_per_s: float, differ: float, rows: int = 8
+) -> Iterator[tuple[int, int]]:
+    """(rows that both versions answered, those of them alike) of seconds without an end. The rows of one call are much
+    alike, so where one differs its neighbours often do."""
+    while True:
+        calls = int(random.poisson(rows_per_s / rows))
+        differing = random.binomial(rows, random.beta(3 * differ, 3 * (1 - differ), size=calls))
+        yield calls * rows, calls * rows - int(differing.sum())

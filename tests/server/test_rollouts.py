@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tests import models
+from tests.engine.fakes import FakeSession
 from tests.server.conftest import House, open_house
 from workbench.config import Limits
 from workbench.core.messages import Timings
+from workbench.core.model import FREE, Signature, TensorSpec
 from workbench.core.ports import Outcome
+from workbench.core.tensor import Array
 from workbench.server.rollouts import Rollouts
 
 PATH = "/control/models/digits/rollout"
@@ -91,6 +97,80 @@ async def test_errors_roll_it_back_and_it_says_why(house: House, tmp_path: Path)
     assert house.service.metrics.changes.count > changes, "the panel is told at once"
 
 
+@asynccontextmanager
+async def agreeing(folder: Path, answers: Callable[[Array], Array]) -> AsyncIterator[House]:
+    """A service whose version 2 of digits answers so, and version 1 what it is sent."""
+    one, other = (FakeSession(each) for each in (lambda x: x, answers))
+    async with open_house(folder, one, beside=other) as house:
+        await with_version_2(house, folder)
+        yield house
+
+
+async def called(house: House, is_so: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    """How the rollout stands once it is so, while 40 rows a call are asked, whose class is the first or the second."""
+    rows = [float(number % 3 == side) for number in range(40) for side in (0, 1)]
+    sent = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [40, 2], "data": rows}]}
+    async with asyncio.timeout(30):
+        while not is_so(found := (await house.call("GET", PATH)).json):
+            assert (await house.call("POST", "/v2/models/digits/infer", sent)).status == 200
+            await asyncio.sleep(0.01)
+    return dict(found)
+
+
+async def test_answers_that_agree_let_it_go_on_and_the_copies_end_with_it(tmp_path: Path) -> None:
+    async with agreeing(tmp_path, lambda x: x + 0.125) as house:
+        await begun(house, steps=[0.1, 0.5], guard="agreement>99%", least_calls=200)
+        shadow = (await house.call("GET", "/control/models/digits/route")).json["shadow"]
+        assert (shadow["version"], shadow["part"]) == ("2", 1.0)
+        assert not house.service.engine.versions.plan("digits").shadow, "it is not kept on the disk"
+        second = await called(house, lambda found: found["step"] == 2)
+        assert second["status"] == "running"
+        done = await called(house, lambda found: found["status"] != "running")
+        assert (done["status"], done["clauses"][0]["finding"], done["clauses"][0]["measured"]) == (
+            "done",
+            "holds",
+            "100 %",
+        )
+        assert done["clauses"][0]["calls"] >= 200
+        assert (await house.call("GET", "/control/models/digits/route")).json["shadow"] is None
+
+
+async def test_answers_that_disagree_roll_it_back(tmp_path: Path) -> None:
+    async with agreeing(tmp_path, lambda x: np.where(np.arange(len(x))[:, None] == 4, x[:, ::-1], x)) as house:
+        await begun(house, steps=[0.1], every_s=3.0, guard="agreement>99%")
+        found = await called(house, lambda found: found["status"] != "running")
+        assert found["status"] == "rolled back"
+        assert found["reason"].startswith("agreement>99% is breached: 97.")
+        assert await weights(house) == {"1": 1.0, "2": 0.0}
+        assert (await house.call("GET", "/control/models/digits/route")).json["shadow"] is None
+
+
+async def test_outputs_that_differ_in_shape_roll_it_back_with_one_line(tmp_path: Path) -> None:
+    async with agreeing(tmp_path, lambda x: np.hstack([x, x])) as house:
+        await begun(house, steps=[0.1], every_s=3.0, guard="agreement>99%")
+        found = await called(house, lambda found: found["status"] != "running")
+        assert found["reason"] == (
+            "agreement>99% is breached: the answers cannot be compared (y: the shapes differ: [40, 2] and [40, 4])"
+        )
+
+
+async def test_an_agreement_that_cannot_be_told_is_refused(tmp_path: Path) -> None:
+    async with agreeing(tmp_path, lambda x: x) as house:
+        await house.call("POST", "/control/models/digits/route", {"shadow": {"2": 0.5}})
+        other = models.save(models.add_constant(3), tmp_path / "third.onnx")
+        await house.call("POST", "/control/models/digits/load", {"path": str(other), "route": False})
+        body = {"version": "3", "steps": [0.1], "guard": "agreement>99%"}
+        reply = await house.call("POST", PATH, body)
+        assert (reply.status, "those of model 'digits' are for version 2: end that first" in reply.error) == (409, True)
+    numbers = Signature((TensorSpec("x", "FP32", (FREE, 2)),), (TensorSpec("y", "FP32", (FREE, 1)),))
+    (tmp_path / "numbers").mkdir()
+    session = FakeSession(lambda x: x[:, :1], numbers)
+    async with open_house(tmp_path / "numbers", session) as house:
+        await with_version_2(house, tmp_path)
+        reply = await house.call("POST", PATH, {"version": "2", "steps": [0.1], "guard": "agreement>99%"})
+        assert (reply.status, "has neither in its outputs (y)" in reply.error) == (400, True), reply.error
+
+
 async def test_a_route_by_hand_halts_it_and_it_can_be_resumed_and_stopped(house: House, tmp_path: Path) -> None:
     await with_version_2(house, tmp_path)
     await begun(house, every_s=3.0)
@@ -128,7 +208,7 @@ async def test_what_cannot_be_rolled_out_is_refused_and_nothing_changes(house: H
         ({"steps": []}, 400, "got none"),
         ({"steps": [0.5, 0.2]}, 400, "must rise"),
         ({"guard": "errors"}, 400, "clauses are"),
-        ({"guard": "agreement>99%"}, 501, "cannot judge agreement"),
+        ({"guard": "agreement>99%", "steps": [1.0]}, 400, "begin with a smaller one"),
         ({"on_breach": "panic"}, 400, "does not fit"),
         ({"every_s": 0}, 400, "must take from 1 s"),
     ):

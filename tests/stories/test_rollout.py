@@ -16,6 +16,7 @@ from tests.helpers.waiting import until
 from tests.server.real_service import serving
 from workbench import connect
 from workbench.api import Workbench
+from workbench.core.tensor import Array
 from workbench.errors import WorkbenchError
 
 ROWS = 10
@@ -23,10 +24,15 @@ ROWS = 10
 
 def looked_up(entries: int, amount: float) -> ModelProto:
     """y is `amount` for the rows 0 to `entries` - 1 of a table; other indices fail in ONNX Runtime."""
-    table = numpy_helper.from_array(np.full(entries, amount, np.float32), "table")
+    return of_table(np.full(entries, amount, np.float32), "FP32")
+
+
+def of_table(values: Array, datatype: str) -> ModelProto:
+    """y is the entry at x."""
+    table = numpy_helper.from_array(values, "table")
     node = helper.make_node("Gather", ["table", "x"], ["y"])
     return models.model(
-        [node], [models.value("x", "INT64", ["batch"])], [models.value("y", "FP32", ["batch"])], [table]
+        [node], [models.value("x", "INT64", ["batch"])], [models.value("y", datatype, ["batch"])], [table]
     )
 
 
@@ -96,3 +102,26 @@ def test_a_fault_that_calls_show_is_found_and_taken_back(wb: Workbench) -> None:
     assert seen["failed"] and all("indices element out of data bounds" in each for each in seen["failed"])
     assert len(seen["failed"]) <= failed + len(callers)  # those that were on their way
     assert set(seen["answered"][answered + len(callers) :]) == {"1"}
+
+
+def test_labels_that_disagree_are_found_by_copies_of_calls_after_a_restart_too(tmp_path: Path) -> None:
+    labels = np.arange(ROWS)
+    with (
+        serving(tmp_path, {"m": of_table(labels, "INT64")}) as serve,
+        connect(serve.published["url"], token_file=serve.published["token_file"]) as wb,
+    ):
+        wb.load("m", of_table(np.where(labels == 3, 4, labels), "INT64"), route=False)
+        rollout = wb.rollout("m", 2, steps=[0.1], every="10s", guard="agreement>99%")
+        worker = worker_of(serve)
+        worker.kill()
+        until(lambda: worker_of(serve).pid != worker.pid)
+        until(lambda: {each.version for each in wb.versions("m") if each.state == "Ready"} == {"1", "2"})
+
+        def disagrees() -> bool:
+            assert wb.predict("m", labels).version in ("1", "2")
+            return bool(rollout.refresh().status != "running")
+
+        until(disagrees)
+        assert rollout.status == "rolled back"
+        assert rollout.reason == "agreement>99% is breached: 90 %"
+        assert versions_of(wb, 8) == {"1"}

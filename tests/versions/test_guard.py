@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.helpers.simulated_traffic import version_second, version_seconds
+from tests.helpers.simulated_traffic import agreeing_seconds, version_second, version_seconds
 from workbench.core.histogram import SERVICE, Histogram
 from workbench.errors import InvalidInput
 from workbench.versions.guard import Clause, Finding, StepEvidence, judge, merged_counts, parse_guard
@@ -154,6 +154,51 @@ def test_too_few_calls_tell_nothing_and_a_version_alone_is_not_compared() -> Non
         clauses, [NOTHING] * 10, [version_second(random, 100, 0.5) for _ in range(10)], alpha=ALPHA, alone=True
     )
     assert [each.finding for each in alone] == [Finding.BREACHED, Finding.NOT_JUDGED, Finding.BREACHED]
+
+
+def disagreed_after(seed: int, rows_per_s: float, differ: float, *, seconds: int, alpha: float) -> int | None:
+    """The second at which agreement>99% is breached first, where it is looked at each second."""
+    clauses, evidence = parse_guard("agreement>99%"), StepEvidence()
+    copies = agreeing_seconds(np.random.default_rng(seed), rows_per_s, differ)
+    for second, rows in enumerate(itertools.islice(copies, seconds), 1):
+        evidence.add(NOTHING, NOTHING, rows)
+        if evidence.judged(clauses, alpha=alpha)[0].finding is Finding.BREACHED:
+            return second
+    return None
+
+
+def test_a_version_that_agrees_just_as_much_as_it_must_seldom_breaches_a_guard_that_is_watched() -> None:
+    found = [disagreed_after(seed, 100, 0.01, seconds=30, alpha=ALPHA) for seed in range(20)]
+    assert sum(each is not None for each in found) <= 1
+
+
+@pytest.mark.long
+def test_of_1000_watched_rollouts_that_agree_just_as_much_as_they_must_50_are_breached_at_most() -> None:
+    found = [
+        disagreed_after(seed, rows_per_s, 0.01, seconds=60, alpha=ALPHA)
+        for rows_per_s in (20, 50, 100, 500)
+        for seed in range(1000, 1250)
+    ]
+    assert sum(each is not None for each in found) <= 50
+
+
+@pytest.mark.parametrize(("differ", "promised_s"), [(0.03, 60), (0.02, 150)])
+def test_a_version_that_disagrees_more_is_found_within_the_rows_that_the_docs_promise(
+    differ: float, promised_s: int
+) -> None:
+    found = [disagreed_after(seed, 100, differ, seconds=promised_s, alpha=STEP_ALPHA) for seed in range(20)]
+    assert sum(each is not None for each in found) >= 19
+
+
+def test_answers_that_cannot_be_compared_breach_an_agreement_with_the_reason() -> None:
+    evidence = StepEvidence()
+    evidence.add(NOTHING, NOTHING, (5, 5), "y: the shapes differ: [1, 2] and [1, 4]")
+    evidence.add(NOTHING, NOTHING, (5, 5))
+    (found,) = evidence.judged(parse_guard("agreement>99%"), alpha=ALPHA)
+    assert found.finding is Finding.BREACHED
+    assert found.measured == "the answers cannot be compared (y: the shapes differ: [1, 2] and [1, 4])"
+    (alone,) = evidence.judged(parse_guard("agreement>99%"), alpha=ALPHA, alone=True)
+    assert alone.finding is Finding.NOT_JUDGED
 
 
 def test_rows_that_disagree_breach_an_agreement() -> None:

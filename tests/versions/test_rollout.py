@@ -150,6 +150,7 @@ def test_one_that_is_over_is_neither_stopped_nor_resumed() -> None:
         ({"every_s": float("nan")}, "from 1 s to 7 d"),
         ({"least_calls": -1}, "least_calls must be"),
         ({"guard": "speed<1x"}, "guard's clauses"),
+        ({"guard": "agreement>99%", "steps": (1.0,)}, "begin with a smaller one"),
     ],
 )
 def test_a_plan_that_cannot_be_is_refused(change: dict[str, object], said: str) -> None:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Collection
 
 from workbench.core.model import ModelState, ModelStatus
-from workbench.core.version_plan import VersionPlan
+from workbench.core.version_plan import ShadowPlan, VersionPlan
 from workbench.engine.deployment import Deployment
 from workbench.engine.pipeline_deployment import PipelineDeployment
 from workbench.engine.served import Served
@@ -41,6 +41,8 @@ class Deployments:
         self._plans: dict[str, VersionPlan] = {}
         """What each name stands for beside its routed version, where that is anything."""
         self._shadows: dict[str, ShadowTraffic] = {}
+        self._judged: dict[str, ShadowPlan] = {}
+        """Shadows that a rollout needs; they last no longer than this process."""
         self._copies = CopyBudget()
 
     # Asked
@@ -83,6 +85,15 @@ class Deployments:
 
     def failed(self, name: str) -> bool:
         return any(key[0] == name for key in self._failed)
+
+    def judge(self, name: str, shadow: ShadowPlan | None) -> None:
+        """Have calls be copied as long as nothing else is said, beside what the plan says; None: no longer."""
+        if shadow != self._judged.get(name):
+            if shadow is None:
+                del self._judged[name]
+            else:
+                self._judged[name] = shadow
+            self._publish()
 
     def shadow(self, name: str) -> ShadowTraffic | None:
         """The copies of this model's calls; None: there are none."""
@@ -212,7 +223,8 @@ class Deployments:
     def _traffic(self, name: str) -> ShadowTraffic | None:
         """The shadow of a model, where it can be one now: the same as before, with what it found, while it and the
         version beside it are the same loads."""
-        asked, routed, before = self.plan(name).shadow, self._routed.get(name), self._shadows.get(name)
+        asked = self.plan(name).shadow or self._judged.get(name)
+        routed, before = self._routed.get(name), self._shadows.get(name)
         if asked is None or routed is None:
             return None
         shadow = self._serving.get((name, asked.version))
@@ -226,7 +238,8 @@ class Deployments:
         return before
 
     def _follow_shadows(self) -> None:
-        shadowed = {name: self._traffic(name) for name, plan in self._plans.items() if plan.shadow is not None}
+        named = {*self._judged, *(name for name, plan in self._plans.items() if plan.shadow is not None)}
+        shadowed = {name: self._traffic(name) for name in named}
         for name, before in self._shadows.items():
             if shadowed.get(name) is not before:
                 before.close()
@@ -240,7 +253,7 @@ class Deployments:
         before: dict[str, Accepting] = {
             name: split for name, plan in self._plans.items() if (split := self._split(name, plan)) is not None
         }
-        if self._shadows or any(plan.shadow is not None for plan in self._plans.values()):
+        if self._shadows or self._judged or any(plan.shadow is not None for plan in self._plans.values()):
             self._follow_shadows()
             for name, traffic in self._shadows.items():
                 before[name] = ShadowRoute(before.get(name, traffic.routed), traffic)

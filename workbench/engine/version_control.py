@@ -18,6 +18,7 @@ from workbench.engine.served import Served
 from workbench.engine.shadow_traffic import ShadowTraffic
 from workbench.engine.sources import Found, ModelSource
 from workbench.errors import Conflict, InvalidInput, ModelError, ModelNotFound, StorageError, Unavailable, Unsupported
+from workbench.versions.copied_rows import tells_agreement
 from workbench.versions.labels import moved, version_meant
 from workbench.versions.shadow_sample import check_shadow, shadow_asked
 from workbench.versions.traffic_split import checked_weights, spread
@@ -273,6 +274,32 @@ class VersionControl:
     def shadow(self, name: str) -> ShadowTraffic | None:
         """The copies of this model's calls; None: there are none."""
         return self._deployments.shadow(name)
+
+    def check_agreement(self, name: str, version: str) -> None:
+        """Whether it can be told how far this version agrees with the routed one. Raises Conflict for other inputs or
+        outputs or where another version gets copies, Unsupported where it cannot get any, InvalidInput for outputs
+        that agree in no row or in all."""
+        routed, new = self._deployments.routed(name), self._ready_version(name, version)
+        if routed is None:
+            return
+        self._check_side(routed, new)
+        self._check_shadow(routed, new)
+        if (shadow := self._changes.plan(name).shadow) is not None and shadow.version != new.version:
+            raise Conflict(
+                f"agreement is told by copies of calls, and those of model {name!r} are for version {shadow.version}: "
+                f"end that first, as by %infer route {name} --shadow none"
+            )
+        if routed.signature is not None and not tells_agreement(routed.signature):
+            outputs = ", ".join(each.name for each in routed.signature.outputs)
+            raise InvalidInput(
+                f"agreement is of labels, or of the class with the highest score, and model {name!r} has neither in "
+                f"its outputs ({outputs}): leave the clause out, and see how far numbers differ by a shadow"
+            )
+
+    def judge_copies(self, name: str, version: str | None) -> None:
+        """Have this version get a copy of each call until None is said, for a rollout whose guard asks how far the
+        answers agree. It is not kept on the disk, and gives way to a shadow of the user's own."""
+        self._deployments.judge(name, None if version is None else ShadowPlan(version, 1.0))
 
     async def _shadowed(self, name: str, current: Served | None, plan: VersionPlan, began: float) -> LoadResult:
         """Have `plan`, which differs by its shadow alone, hold."""

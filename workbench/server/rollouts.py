@@ -19,14 +19,16 @@ import msgspec
 from workbench.core.model import ModelState, ModelStatus
 from workbench.core.ports import Outcome, errors_in
 from workbench.core.rollout_view import ClauseView, RolloutView
+from workbench.core.shadow_figures import ShadowFigures
 from workbench.engine import Engine
-from workbench.errors import Conflict, NotFound, StorageError, Unsupported, WorkbenchError
+from workbench.errors import Conflict, NotFound, StorageError, WorkbenchError
 from workbench.server.audit.audit_log import AuditLog, Noted, Source
 from workbench.server.persistence import ModelPersistence
 from workbench.telemetry.counters import Counters
 from workbench.telemetry.metrics import Metrics
 from workbench.telemetry.rollout_figures import RolloutFigures
-from workbench.versions.guard import AGREEMENT, StepEvidence
+from workbench.versions.copied_rows import CopiedRows
+from workbench.versions.guard import StepEvidence
 from workbench.versions.live_comparison import VersionCounts
 from workbench.versions.rollout import (
     Found,
@@ -70,6 +72,7 @@ class Rollouts:
         self._evidence: dict[str, StepEvidence] = {}
         self._counted: dict[tuple[str, str], Counters] = {}
         """What had been counted at the last look."""
+        self._copied: defaultdict[str, CopiedRows] = defaultdict(CopiedRows)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
@@ -135,11 +138,8 @@ class Rollouts:
                     f"the calls of model {name!r} are split with version {', '.join(others)}: end that first, as by "
                     f"%infer rollback {name}"
                 )
-            if any(each.figure == AGREEMENT for each in plan.clauses):
-                raise Unsupported(
-                    "a rollout cannot judge agreement, since the answers of two versions to the same calls are not "
-                    "compared here: leave the clause out, and compare them on rows (%infer compare)"
-                )
+            if plan.judges_agreement:
+                self._engine.versions.check_agreement(name, plan.version)
             rollout = begun(name, plan, self._wall())
             await self._keep(rollout)
             try:
@@ -183,6 +183,7 @@ class Rollouts:
         name = rollout.model
         task = self._tasks.get(name)
         if (rollout.status is RolloutStatus.RUNNING or not rollout.enacted) and (task is None or task.done()):
+            self._have_copies(rollout)
             self._look(rollout)  # from here on it is counted
             self._evidence[name] = StepEvidence()
             self._tasks[name] = asyncio.get_running_loop().create_task(self._run(name))
@@ -196,6 +197,7 @@ class Rollouts:
                     return
                 if not self._engine.statuses(name):  # unloaded, with all that is known of it
                     del self._rollouts[name]
+                    self._engine.versions.judge_copies(name, None)
                     log.warning("rollout of %s ends: the model was unloaded", name)
                     self._metrics.changes.note()
                     return
@@ -228,11 +230,23 @@ class Rollouts:
                 )
             )
         evidence = self._evidence.setdefault(name, StepEvidence())
-        evidence.add(counts[0], counts[1])
+        agreeing, unlike = self._copied[name].since(self._copies(rollout))
+        evidence.add(counts[0], counts[1], agreeing, unlike)
         routed = self._routed(name)
         verdicts = evidence.judged(plan.clauses, alpha=rollout.alpha, alone=rollout.alone)
         missing = self._missing(name, plan.version)
         return Found(routed.version if routed is not None else None, self._weights(name), missing, verdicts)
+
+    def _have_copies(self, rollout: RolloutState) -> None:
+        """Have the new version get copies of the calls, too, for as long as a clause needs them."""
+        wanted = rollout.status is RolloutStatus.RUNNING and rollout.plan.judges_agreement
+        self._engine.versions.judge_copies(rollout.model, rollout.plan.version if wanted else None)
+
+    def _copies(self, rollout: RolloutState) -> ShadowFigures | None:
+        traffic = self._engine.versions.shadow(rollout.model)
+        figures = traffic.figures() if traffic is not None else None
+        sides = (rollout.plan.version, rollout.plan.instead_of)
+        return figures if figures is not None and (figures.version, figures.beside) == sides else None
 
     def _missing(self, name: str, version: str) -> str:
         found = [each for each in self._engine.statuses(name) if each.version == version]
@@ -298,6 +312,7 @@ class Rollouts:
         fine = rollout.status in (RolloutStatus.RUNNING, RolloutStatus.DONE, RolloutStatus.STOPPED)
         log.log(logging.INFO if fine else logging.WARNING, "rollout of %s, %s", rollout.model, told(rollout))
         self._rollouts[rollout.model] = rollout
+        self._have_copies(rollout)
         self._metrics.changes.note()
 
 

@@ -58,7 +58,7 @@ class Clause:
     @property
     def compares(self) -> bool:
         """It needs calls of the other version too."""
-        return self.kind == "factor"
+        return self.kind == "factor" or self.figure == AGREEMENT
 
 
 class Finding(StrEnum):
@@ -132,11 +132,13 @@ def judge(
     *,
     alpha: float,
     alone: bool = False,
+    unlike: str = "",
 ) -> tuple[Verdict, ...]:
     """Judge what the new version, `second`, did beside `first` in the same seconds.
 
-    `agreeing` has for each second the rows that both were asked, and those of them with the same answer. All clauses
-    together are breached by chance in at most a share `alpha` of rollouts. `alone`: `first` gets no calls any more.
+    `agreeing` has for each second the rows that both were asked, and those of them with the same answer; `unlike` says
+    why answers cannot be compared. All clauses together are breached by chance in at most a share `alpha` of rollouts.
+    `alone`: `first` gets no calls any more.
     """
     alpha *= 2 / max(len(clauses), 1)  # the intervals have two ends, and only one of them is looked at
     found = []
@@ -144,7 +146,7 @@ def judge(
         if clause.compares and alone:
             found.append(Verdict(clause.text, Finding.NOT_JUDGED, "it gets all calls"))
         elif clause.figure == AGREEMENT:
-            found.append(_agreement(clause, agreeing, alpha))
+            found.append(_agreement(clause, agreeing, unlike, alpha))
         elif clause.figure == "errors":
             found.append(_errors(clause, first, second, alpha))
         elif clause.compares:
@@ -191,8 +193,11 @@ def _slower(clause: Clause, first: Sequence[VersionCounts], second: Sequence[Ver
     return _verdict(clause, both.enough, worse, said, calls)
 
 
-def _agreement(clause: Clause, agreeing: Sequence[tuple[int, int]], alpha: float) -> Verdict:
+def _agreement(clause: Clause, agreeing: Sequence[tuple[int, int]], unlike: str, alpha: float) -> Verdict:
     rows = np.array(agreeing, np.int64).reshape(-1, 2)
+    if unlike:
+        said = f"the answers cannot be compared ({unlike})"
+        return Verdict(clause.text, Finding.BREACHED, said, int(rows[:, 0].sum()))
     differ = np.stack([rows[:, 0], rows[:, 0] - rows[:, 1]], axis=1)
     found = share_interval(differ, _SIZES, alpha)
     return _verdict(
@@ -246,12 +251,17 @@ class StepEvidence:
         self.first: list[VersionCounts] = []
         self.second: list[VersionCounts] = []
         self.agreeing: list[tuple[int, int]] = []
+        self.unlike = ""
+        """Why answers cannot be compared."""
         self._length = 1
         """Looks in a stretch."""
         self._begun: list[tuple[VersionCounts, VersionCounts, tuple[int, int]]] = []
         """Looks of a stretch that is not complete yet."""
 
-    def add(self, first: VersionCounts, second: VersionCounts, agreeing: tuple[int, int] = (0, 0)) -> None:
+    def add(
+        self, first: VersionCounts, second: VersionCounts, agreeing: tuple[int, int] = (0, 0), unlike: str = ""
+    ) -> None:
+        self.unlike = self.unlike or unlike
         self._begun.append((first, second, agreeing))
         if len(self._begun) < self._length:
             return
@@ -268,7 +278,7 @@ class StepEvidence:
             self._length *= 2
 
     def judged(self, clauses: Sequence[Clause], *, alpha: float, alone: bool = False) -> tuple[Verdict, ...]:
-        return judge(clauses, self.first, self.second, self.agreeing, alpha=alpha, alone=alone)
+        return judge(clauses, self.first, self.second, self.agreeing, alpha=alpha, alone=alone, unlike=self.unlike)
 
 
 def merged_counts(counts: Sequence[VersionCounts]) -> VersionCounts:

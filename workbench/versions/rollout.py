@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Final
 
 from workbench.errors import Conflict, InvalidInput
-from workbench.versions.guard import DEFAULT, Clause, Finding, Verdict, parse_guard
+from workbench.versions.guard import AGREEMENT, DEFAULT, Clause, Finding, Verdict, parse_guard
 from workbench.versions.sequential_test import ALPHA, LEAST_CALLS, LEAST_SECONDS
 from workbench.versions.traffic_split import SLOTS
 
@@ -68,6 +68,11 @@ class RolloutPlan:
     @property
     def clauses(self) -> tuple[Clause, ...]:
         return parse_guard(self.guard)
+
+    @property
+    def judges_agreement(self) -> bool:
+        """A clause needs both versions' answers to the same calls."""
+        return any(each.figure == AGREEMENT for each in self.clauses)
 
     @property
     def look_s(self) -> float:
@@ -152,7 +157,11 @@ def checked_plan(plan: RolloutPlan) -> RolloutPlan:
         raise InvalidInput(f"a step must take from {SHORTEST_S:g} s to {LONGEST_S / 86400:g} d, got {plan.every_s:g} s")
     if not 0 <= plan.least_calls <= 10_000_000:
         raise InvalidInput(f"least_calls must be from 0 to 10000000, got {plan.least_calls}")
-    parse_guard(plan.guard)
+    if plan.judges_agreement and steps[0] == 1:
+        raise InvalidInput(
+            "agreement is told by calls that the version that serves answers, and in a step of 100 % it answers none: "
+            "begin with a smaller one, as 10,100"
+        )
     if plan.version == plan.instead_of:
         raise Conflict(f"version {plan.version} serves already: it gets all calls without a version")
     return plan
