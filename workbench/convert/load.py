@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import difflib
 import os
-import shutil
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
@@ -24,6 +23,7 @@ from workbench.client.results import LoadReport
 from workbench.convert.conversion import conversion
 from workbench.convert.converters import Converted, converter_for, words
 from workbench.convert.export_check import Comparison, DoesNotAgree, compare_with_original
+from workbench.convert.export_folder import discard
 from workbench.convert.exporter_age import too_old
 from workbench.convert.python.python_function import PythonFunction, is_function
 from workbench.convert.python.python_way import python_way
@@ -251,7 +251,7 @@ def _drop(task: asyncio.Task[Converted]) -> None:
 
 def _delete_files(converted: Converted) -> None:
     if isinstance(converted.model, Path):
-        shutil.rmtree(converted.model.parent, ignore_errors=True)
+        discard(converted.model.parent)
 
 
 async def _upload(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import tempfile
 import warnings
 from importlib.metadata import version
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from workbench.convert.converters import Converted, exported_as
+from workbench.convert.export_folder import export_folder
 from workbench.convert.frameworks.array_call import answers, checks, example_arrays, labels_of
 from workbench.convert.frameworks.graph_names import with_names
 from workbench.errors import InvalidInput, Unsupported
@@ -30,13 +30,13 @@ def convert(source: object, sample: object | None) -> Converted:
         )
     # jax computes in 32 bits unless it is told otherwise, and takes the example so.
     given = {name: np.asarray(jax.numpy.asarray(each)) for name, each in example_arrays(function, sample).items()}
-    path = Path(tempfile.mkdtemp(prefix="workbench-jax-")) / "model.onnx"
-    with warnings.catch_warnings():
+    with export_folder() as folder, warnings.catch_warnings():
+        path = folder / "model.onnx"
         warnings.simplefilter("ignore")
         outputs = answers(function(*given.values()), given)
         free = _export(function, given, path)
         compared = tuple(checks(function, given, free=free))
-    opset = with_names(path, list(given), list(outputs))
+        opset = with_names(path, list(given), list(outputs))
     versions = {"jax": version("jax"), "jax2onnx": version("jax2onnx")}
     exported = exported_as(kind, "jax", versions["jax"], opset)
     rows = len(next(iter(given.values())))

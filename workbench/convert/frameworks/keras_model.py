@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import re
-import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from workbench.convert.converters import Check, Converted, exported_as
+from workbench.convert.export_folder import export_folder
 from workbench.convert.frameworks.graph_names import with_names
 from workbench.core.tensor import Array
 from workbench.errors import InvalidInput, Unsupported
@@ -71,13 +70,13 @@ def _converted(source: object, sample: object | None) -> Converted:
         notes.append(
             f"length fixed at {', '.join(map(str, sorted(lengths)))}: an export of its recurrent layers has one"
         )
-    folder = Path(tempfile.mkdtemp(prefix="workbench-keras-"))
-    path = folder / "model.onnx"
     options: dict[str, Any] = {} if signature is None else {"input_signature": signature}
-    model.export(str(path), format="onnx", verbose=False, **options)
-    outputs = _answers(model, first)
-    opset = with_names(path, list(given), list(outputs))
-    checks = tuple(_checks(model, given, shapes))
+    with export_folder() as folder:
+        path = folder / "model.onnx"
+        model.export(str(path), format="onnx", verbose=False, **options)
+        outputs = _answers(model, first)
+        opset = with_names(path, list(given), list(outputs))
+        checks = tuple(_checks(model, given, shapes))
     versions = {"keras": version("keras"), backend: version(_distribution(backend))}
     exported = exported_as(kind, "keras", versions["keras"], opset)
     return Converted(path, exported, checks, sample is None, frozenset(), kind, notes=tuple(notes), versions=versions)

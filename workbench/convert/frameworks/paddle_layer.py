@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import shutil
-import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
@@ -21,6 +19,7 @@ import numpy as np
 
 from workbench.convert.conversion import current_conversion
 from workbench.convert.converters import Converted, exported_as, words
+from workbench.convert.export_folder import export_folder
 from workbench.convert.forked import CAN_FORK, Say, run_forked
 from workbench.convert.frameworks.array_call import answers, checks, example_arrays, labels_of
 from workbench.convert.frameworks.graph_names import with_names
@@ -61,14 +60,10 @@ def convert(source: object, sample: object | None) -> Converted:
         except Exception as error:  # the layer's own
             shapes = ", ".join(f"{name} {each.dtype} {list(each.shape)}" for name, each in given.items())
             raise InvalidInput(f"{kind} itself fails on {shapes}, with {words(error)}") from None
-        folder = Path(tempfile.mkdtemp(prefix="workbench-paddle-"))
-        try:
+        with export_folder() as folder:
             free = _exported(layer, given, folder, kind)
             compared = tuple(checks(call, given, free=free))
             opset = with_names(folder / "model.onnx", list(given), list(outputs))
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
     versions = {"paddlepaddle": paddle.__version__, "paddle2onnx": version("paddle2onnx")}
     exported = exported_as(kind, "paddle", versions["paddlepaddle"], opset)
     rows = len(next(iter(given.values())))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import shutil
-import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ import numpy as np
 
 from workbench.convert.conversion import current_conversion
 from workbench.convert.converters import Converted, exported_as, words
+from workbench.convert.export_folder import export_folder
 from workbench.convert.frameworks.array_call import answers, checks, example_arrays, labels_of
 from workbench.convert.frameworks.graph_names import with_names, without_form
 from workbench.convert.frameworks.saved_model import signature_of
@@ -74,21 +73,18 @@ def convert(source: object, sample: object | None) -> Converted:
     except Exception as error:  # TensorFlow's own, about shapes and datatypes
         shapes_given = ", ".join(f"{name} {each.dtype} {list(each.shape)}" for name, each in given.items())
         raise InvalidInput(f"{kind} itself fails on {shapes_given}, with {words(error)}") from None
-    path = Path(tempfile.mkdtemp(prefix="workbench-tensorflow-")) / "model.onnx"
     tensorflow_says = tf.get_logger()
     level = tensorflow_says.level
     try:
-        with warnings.catch_warnings():
+        with export_folder() as folder, warnings.catch_warnings():
+            path = folder / "model.onnx"
             warnings.simplefilter("ignore")
             tensorflow_says.setLevel(logging.ERROR)  # of collections that it cannot copy, which nobody needs
             traced = tf.function(lambda *arrays: called(*arrays), input_signature=signature, autograph=False)
             _export(_frozen(traced.get_concrete_function(), kind), signature, path, kind)
             free = all(spec.shape[:1] == (None,) for spec in signature)
             compared = tuple(checks(call, given, free=free))
-        opset = with_names(path, list(given), list(outputs))
-    except BaseException:
-        shutil.rmtree(path.parent, ignore_errors=True)
-        raise
+            opset = with_names(path, list(given), list(outputs))
     finally:
         tensorflow_says.setLevel(level)
     versions = {"tensorflow": tf.__version__, "tf2onnx": version("tf2onnx")}

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import inspect
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
+from workbench.convert.export_folder import discard
 from workbench.convert.pytorch.torch_export import ModuleExport, export_module
 from workbench.core.bundle import BundleSpec, write_bundle
 from workbench.core.runtime import BUNDLE
@@ -111,7 +111,7 @@ def write_bundle_of(export: ModuleExport, spec: BundleSpec, tokenizer: str = "")
     try:
         return _written(export, spec, tokenizer)
     except BaseException:
-        shutil.rmtree(export.model.parent, ignore_errors=True)
+        discard(export.model.parent)
         raise
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from importlib.metadata import version
@@ -11,6 +10,7 @@ from typing import Any
 import torch
 
 from workbench.convert.converters import Check, Converted
+from workbench.convert.export_folder import discard
 from workbench.convert.pytorch.last_calls import last_call
 from workbench.convert.pytorch.torch_example import Example
 from workbench.convert.pytorch.torch_export import ModuleExport, export_module
@@ -44,7 +44,7 @@ def step_model(net: Any, width: int) -> Any:
     try:
         return onnx.load(export.model)
     finally:
-        shutil.rmtree(export.model.parent, ignore_errors=True)
+        discard(export.model.parent)
 
 
 def _own_check(net: Any, export: ModuleExport) -> Iterator[Check]:

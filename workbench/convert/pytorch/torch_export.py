@@ -11,8 +11,6 @@ import copy
 import importlib.util
 import json
 import logging
-import shutil
-import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +22,7 @@ import torch
 
 from workbench.convert.conversion import current_conversion
 from workbench.convert.converters import Check
+from workbench.convert.export_folder import export_folder
 from workbench.convert.forked import CAN_FORK, Say, run_forked
 from workbench.convert.pytorch import torch_errors
 from workbench.convert.pytorch.last_calls import stop_watching
@@ -49,7 +48,7 @@ class ModuleExport:
     """An exported module."""
 
     model: Path
-    """The ONNX file, in a temporary folder of its own, which the caller deletes; weights over 1.8 GB lie beside it."""
+    """The ONNX file, in an `export_folder`, which the caller discards; weights over 1.8 GB lie beside it."""
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     opset: int
@@ -80,8 +79,7 @@ def export_module(
         raise torch_errors.lacks_onnxscript(kind)
     module = unwrapped(module)
     conversion = current_conversion()
-    folder = Path(tempfile.mkdtemp(prefix="workbench-torch-"))
-    try:
+    with export_folder() as folder:
         forked = CAN_FORK and not torch.cuda.is_initialized()
         if forked:
 
@@ -94,9 +92,6 @@ def export_module(
             with _quiet():
                 _export_into(folder, module, tuple(args), kwargs or {}, kind, conversion.progress.begin)
         return _read(folder)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
 
 
 def unwrapped(module: torch.nn.Module) -> torch.nn.Module:
