@@ -334,6 +334,13 @@ def test_serving_as_python_is_offered_only_where_the_object_can_be_frozen() -> N
     trained = CatBoostClassifier(iterations=2, cat_features=["k"], verbose=0, allow_writing_files=False)
     for without in (held, LOCK, 3, np, X, trained.fit(frame, [0, 1] * 10)):
         assert python_way(without) == ("", "")
+    head = "%%infer function NAME --sample X[:5]\ndef predict(x):\n"
+    for function, body in (
+        (np.mean, "    import numpy\n    return numpy.mean(x)"),
+        (np.linalg.norm, "    import numpy.linalg\n    return numpy.linalg.norm(x)"),
+        (len, "    return len(x)"),
+    ):
+        assert python_way(function) == ("serve it as a function, by a cell like this:", head + body)
     with pytest.raises(Unsupported, match="lock cannot be loaded; a model is a path"):
         converter_for(LOCK)
 

@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Any
 
 from workbench.convert.converters import CONVERTERS
+from workbench.convert.python.python_values import importable
 from workbench.errors import Unsupported
 
 _ANSWERS = ("predict", "transform")
@@ -20,6 +21,11 @@ _NO_ANSWERS = ("fit", "train", "load", "save", "close", "reset", "set_params", "
 
 def python_way(source: object) -> tuple[str, str]:
     """How to serve an object by its values, as a clause, and a cell to paste; each empty where there is none."""
+    if not isinstance(source, type) and (place := importable(source)) is not None:  # a function without a source
+        module, name = place
+        called = name if module == builtins.__name__ else f"{module}.{name}"
+        line = "" if module == builtins.__name__ else f"    import {module}\n"
+        return "serve it as a function, by a cell like this:", f"{_HEAD}{line}    return {called}(x)"
     if isinstance(source, ModuleType | type) or type(source).__module__ == builtins.__name__:
         return "", ""
     call = _call(source)
