@@ -445,6 +445,7 @@ class Workbench:
         by: str = "",
         shadow: Mapping[str, float | str] | str | int | None = None,
         keep_rows: int = 0,
+        share: str = "",
         wait: bool = False,
         force: bool = False,
     ) -> Card:
@@ -460,10 +461,14 @@ class Workbench:
         nobody gets: `wb.shadow("digits")` tells how they differ. `keep_rows` of the rows that differ most are kept in
         the service's memory; they are callers' data. `shadow={}` ends it. What is left out stays as it is.
 
-        Raises InvalidInput for weights over 100 %, ModelNotFound or Unavailable for a version that is not Ready.
+        `share="team-a"` has the calls of this share alone go by the weights, whatever others go by, until it ends; `{}`
+        has them go as all others do.
+
+        Raises InvalidInput for weights over 100 %, ModelNotFound or Unavailable for a version that is not Ready,
+        NotFound for a share that does not hold.
         """
         from workbench.client import sync
-        from workbench.client.version_results import route_card, weights_from
+        from workbench.client.version_results import route_card, share_route_card, weights_from
 
         if weights is None and shadow is None:
             raise InvalidInput('route takes weights, as {"2": 0.1}, a version, or shadow={"2": 0.25}')
@@ -471,9 +476,11 @@ class Workbench:
         copied = None if shadow is None else weights_from(shadow)
         parts = None if weights is None else weights_from(weights)
         done, split = sync.run(
-            self._client.route(name, parts, by=by, shadow=copied, keep_rows=keep_rows, wait=wait, force=force)
+            self._client.route(
+                name, parts, by=by, shadow=copied, keep_rows=keep_rows, share=share, wait=wait, force=force
+            )
         )
-        return route_card(done, split, by, copied)
+        return share_route_card(name, share, parts or {}) if share else route_card(done, split, by, copied)
 
     def shadow(self, name: str) -> ShadowReport:
         """Tells how the answers of a model's shadow differ from those that callers got: by output the largest

@@ -309,13 +309,14 @@ def _add_route(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--by", default="", metavar="PARAMETER", help="whose values stay on one side")
     parser.add_argument("--shadow", metavar="VERSION=PART", help="it gets copies, as v2=25%%; none: no version does")
     parser.add_argument("--keep-rows", type=int, default=0, metavar="N", help="of those that differ most, in memory")
+    parser.add_argument("--for", dest="share", default="", metavar="SHARE", help="its calls alone, by label or id")
     parser.add_argument("--wait", action="store_true", help="for a load of the model that is under way")
     parser.add_argument("--force", action="store_true", help="route to it even if inputs or outputs change")
 
 
 def _route(arguments: argparse.Namespace) -> int:
     weights = _parts(arguments.weights) if arguments.weights else None
-    options = {name: getattr(arguments, name) for name in ("by", "keep_rows", "wait", "force")}
+    options = {name: getattr(arguments, name) for name in ("by", "keep_rows", "share", "wait", "force")}
     if (shadow := arguments.shadow) is not None:
         options["shadow"] = _parts([shadow] if shadow != "none" else [])
     return _say(_service(arguments).route(arguments.name, weights, **options))

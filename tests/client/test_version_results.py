@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from workbench.client.results import ModelTable
-from workbench.client.version_results import VersionTable, rollback_card, route_card, weights_from
+from workbench.client.version_results import VersionTable, rollback_card, route_card, share_route_card, weights_from
 from workbench.core.audit_entry import AuditEntry
 from workbench.core.model import ModelState, ModelStatus
 from workbench.core.version_overview import VersionEntry, VersionOverview
@@ -17,7 +17,7 @@ def test_the_versions_of_a_model_say_which_calls_they_get_and_what_served_when()
     entries = (
         VersionEntry("1", "stored", before=True),
         VersionEntry("2", "Ready", routed=True, loaded_at=1e9, weight=1.0),
-        VersionEntry("3", "Ready", held=True, loaded_at=1e9, copies=0.25),
+        VersionEntry("3", "Ready", held=True, loaded_at=1e9, copies=0.25, shares={"team-a": 1.0, "team-b": 0.5}),
         VersionEntry("4", "Failed", reason="it broke"),
     )
     done = AuditEntry(1e9, "load", "digits", "version 2, in place of 1", "ok", "owner", "http", "127.0.0.1", "python")
@@ -27,7 +27,7 @@ def test_the_versions_of_a_model_say_which_calls_they_get_and_what_served_when()
     assert len(told.splitlines()) == 1 + 1 + len(entries) + 1
     for line in (
         "all without a version",
-        "those that name 3, and a copy of 25 % of those without a version",
+        "those that name 3, and a copy of 25 % of those without a version; all of share team-a, 50 % of share team-b",
         "a rollback goes back to it",
         "Failed: it broke",
     ):
@@ -67,6 +67,18 @@ def test_a_route_says_which_version_gets_which_part() -> None:
         "digits: calls without a version are split by user\n  version 1  90 %\n  version 2  10 %"
     )
     assert repr(route_card(answer, {"1": 1.0}, "")) == "digits version 1 gets all calls without a version"
+    assert repr(share_route_card("digits", "team-a", {"v2": 1.0})) == (
+        "digits version 2 gets all calls of share team-a without a version"
+    )
+    assert repr(share_route_card("digits", "team-a", {"2": 0.25})) == (
+        "digits: calls of share team-a without a version are split\n"
+        "  version 2                25 %\n"
+        "  the version that serves  75 %"
+    )
+    for none in ({}, {"2": 0.0}):
+        assert repr(share_route_card("digits", "team-a", none)) == (
+            "digits: calls of share team-a go where those of all others go"
+        )
     promoted = LoadAnswer(status, False, "3", 0.01)
     assert repr(route_card(promoted, {"1": 1.0}, "")).endswith("all calls without a version instead of version 3")
 

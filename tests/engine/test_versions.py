@@ -467,11 +467,11 @@ async def two(start: Start) -> Engine:
     return engine
 
 
-async def split(engine: Engine, calls: int = 200, **parameters: str) -> dict[str, int]:
+async def split(engine: Engine, calls: int = 200, caller: str = "", **parameters: str) -> dict[str, int]:
     """How many calls each version got; every answer is that version's."""
     found: dict[str, int] = {}
     for _ in range(calls):
-        request = InferRequest("m", {"x": np.zeros((1, 4), np.float32)}, parameters=dict(parameters))
+        request = InferRequest("m", {"x": np.zeros((1, 4), np.float32)}, parameters=dict(parameters), caller=caller)
         response = await engine.infer(request)
         assert float(response.outputs["y"][0, 0]) == int(response.version)
         found[response.version] = found.get(response.version, 0) + 1
@@ -668,3 +668,65 @@ async def test_the_part_of_a_version_that_does_not_come_back_is_the_routed_ones(
     engine = await start()
     assert engine.status("m").weight == 1.0
     assert await split(engine, 20) == {"1": 20}
+
+
+async def test_the_calls_of_a_share_go_by_weights_of_their_own_and_still_do_after_a_restart(start: Start) -> None:
+    engine = await two(start)
+    await engine.versions.route_share("m", "s1", {"2": 1.0})
+    await engine.versions.route_share("m", "s2", {"2": 0.25})
+    for each in (engine, None):
+        engine = each or await start()
+        assert await split(engine, 20, "s1") == {"2": 20}
+        assert await split(engine, 100, "s2") == pytest.approx({"1": 75, "2": 25}, abs=2)
+        assert await split(engine, 20) == await split(engine, 20, "s3") == {"1": 20}
+        assert [each.weight for each in engine.statuses("m")] == [1.0, 0.0]
+    await engine.versions.route("m", {"2": 0.5})
+    assert await split(engine, 100, "s3") == pytest.approx({"1": 50, "2": 50}, abs=2)
+    assert await split(engine, 20, "s1") == {"2": 20}, "what others go by is nothing to it"
+    assert await split(engine, 5, "s1", route="1") == {"1": 5}, "but its own word is"
+
+
+async def test_a_share_stays_on_its_version_when_others_go_to_another_one(start: Start) -> None:
+    engine = await start()
+    await engine.load("m", onnx_bytes(1))
+    await engine.versions.route_share("m", "s1", {"1": 1.0})
+    await engine.load("m", onnx_bytes(2))
+    assert loaded(engine) == {"1": False, "2": True}, "it stays loaded for the share"
+    assert (await split(engine, 5, "s1"), await split(engine, 5)) == ({"1": 5}, {"2": 5})
+    await engine.load("m", onnx_bytes(3))
+    assert (await split(engine, 5, "s1"), await split(engine, 5)) == ({"1": 5}, {"3": 5})
+    await engine.versions.keep_shares("m", ["s1"])
+    assert engine.versions.for_shares() == {"m": {"s1"}}
+    await engine.versions.keep_shares("m", [])
+    assert engine.versions.for_shares() == {}
+    assert loaded(engine) == {"3": True}, "nothing holds it any more"
+    assert await split(engine, 5, "s1") == {"3": 5}
+
+
+async def test_the_route_of_a_share_ends_with_its_version_or_for_one_with_other_inputs(start: Start) -> None:
+    engine = await two(start)
+    await engine.versions.route_share("m", "s1", {"2": 1.0})
+    await engine.versions.route_share("m", "s1", {"2": 0.0})
+    assert await split(engine, 5, "s1") == {"1": 5}
+    await engine.versions.route_share("m", "s1", {"2": 1.0})
+    await engine.unload("m", "2")
+    assert (await split(engine, 5, "s1"), engine.versions.for_shares()) == ({"1": 5}, {})
+    await engine.load("m", onnx_bytes(2), route=False)
+    await engine.versions.route_share("m", "s1", {"3": 1.0})
+    await engine.load("m", renamed(), force=True)
+    response = await engine.infer(InferRequest("m", {"other": np.zeros((1, 4), np.float32)}, caller="s1"))
+    assert (response.version, engine.versions.for_shares()) == ("4", {})
+
+
+async def test_what_no_share_can_be_routed_to_is_refused_and_nothing_changes(start: Start) -> None:
+    engine = await two(start)
+    await engine.load("m", renamed(), route=False)
+    with pytest.raises(ModelNotFound):
+        await engine.versions.route_share("m", "s1", {"9": 1.0})
+    with pytest.raises(ModelNotFound):
+        await engine.versions.route_share("nothing", "s1", {})
+    with pytest.raises(InvalidInput, match="110 % together"):
+        await engine.versions.route_share("m", "s1", {"1": 0.5, "2": 0.6})
+    with pytest.raises(Conflict, match="its inputs or outputs are others"):
+        await engine.versions.route_share("m", "s1", {"3": 1.0})
+    assert (await split(engine, 5, "s1"), engine.versions.for_shares()) == ({"1": 5}, {})

@@ -24,6 +24,7 @@ from workbench.notebook.commands import FLAGS, VERBS, Command, Misuse, help_text
             ),
         ),
         ("load --device=cpu m clf", Command("load", "m", "clf", {"--device": "cpu"})),
+        ("route m v2 --for team-a", Command("route", "m", "v2", {"--for": "team-a"})),
         ("predict m X[0:5,  :]", Command("predict", "m", "X[0:5,  :]")),
         ("predict m a  +  b", Command("predict", "m", "a  +  b")),
         ("predict m {'a b': [1, 2]} --version 2", Command("predict", "m", "{'a b': [1, 2]}", {"--version": "2"})),

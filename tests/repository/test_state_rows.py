@@ -15,6 +15,7 @@ PLAN = VersionPlan(
     labels={"canary": "2"},
     spans=spread(spread({}, {"2": 0.1, "3": 0.2}), {"2": 0.3, "3": 0.1}),
     by="user",
+    shares={"s1": spread({}, {"2": 1.0}), "s2": spread({}, {"2": 0.5})},
     highest=9,
 )
 
@@ -38,6 +39,8 @@ def test_a_plan_is_read_as_it_was_written() -> None:
         ("m", '{"spans": {"2": [[0, 2000000]]}}'),
         ("m", '{"spans": {"2": [[0, 10]], "3": [[5, 15]]}}'),
         ("m", '{"spans": {"2": [[-5, 10]]}}'),
+        ("m", '{"shares": {"s1": {"x": [[0, 10]]}}}'),
+        ("m", '{"shares": {"s1": {"2": [[5, 1]]}}}'),
     ],
 )
 def test_what_can_be_no_plan_is_none(name: str, text: str) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from tests import models
 from tests.engine.fakes import STEADY, FakeSession
+from tests.helpers.waiting import until_async
 from tests.server.conftest import House, open_house
 from tests.server.driver import Driver
 from workbench.config import Limits
@@ -250,7 +251,7 @@ async def shadowed(house: House) -> None:
     assert history[-1]["detail"] == "shadow canary=100%"
     ended = await house.call("POST", path, {"shadow": {}})
     assert (ended.status, ended.json["shadow"]) == (200, None)
-    assert (await house.call("GET", path)).json == {"weights": {"1": 1.0}, "by": "", "shadow": None}
+    assert (await house.call("GET", path)).json == {"weights": {"1": 1.0}, "by": "", "shares": {}, "shadow": None}
 
 
 async def test_a_shadow_that_cannot_be_is_refused(house: House, tmp_path: Path) -> None:
@@ -267,3 +268,75 @@ async def test_a_shadow_that_cannot_be_is_refused(house: House, tmp_path: Path) 
         assert (reply.status, said in reply.error) == (status, True), reply.error
     assert (await house.call("GET", "/control/models/digits/route")).json["shadow"] is None
     assert (await house.call("GET", "/control/models/nobody/route")).status == 404
+
+
+async def shared(house: House, label: str = "team-a", **terms: object) -> Driver:
+    asked = {"models": ["digits"], "label": label, "show_token": True, **terms}
+    return Driver(house.app, (await house.call("POST", "/control/shares", asked)).json["token"])
+
+
+async def versions_of(house: House) -> dict[str, dict[str, float]]:
+    """By version, which part of which share's calls it gets."""
+    found = (await house.call("GET", "/control/models/digits/versions")).json["versions"]
+    return {each["version"]: each["shares"] for each in found}
+
+
+async def test_the_calls_of_one_share_go_to_a_version_until_it_is_revoked(house: House, tmp_path: Path) -> None:
+    await house.call("POST", "/control/models/digits/load", {"path": str(saved(tmp_path)), "route": False})
+    first, second = await shared(house), await shared(house, "team-b")
+    route = "/control/models/digits/route"
+    reply = await house.call("POST", route, {"weights": {"2": 1.0}, "share": "team-a"})
+    assert (reply.status, reply.json["shares"]) == (200, {"team-a": {"2": 1.0}})
+    for _ in range(2):  # the second time by a head that came before
+        for call, version in ((first, "2"), (second, "1"), (house.call, "1")):
+            assert (await call("POST", f"{DIGITS}/infer", body())).json["model_version"] == version
+    assert await versions_of(house) == {"1": {}, "2": {"team-a": 1.0}}
+    await house.call("POST", route, {"weights": {"2": 0.5}, "share": "team-b"})
+    assert await versions_of(house) == {"1": {}, "2": {"team-a": 1.0, "team-b": 0.5}}
+    await house.call("POST", route, {"weights": {}, "share": "team-b"})
+    history = (await house.call("GET", "/control/models/digits/versions")).json["history"]
+    assert [each["detail"] for each in history][1:] == [
+        "2=100% for share team-a",
+        "2=50% for share team-b",
+        "no split for share team-b",
+    ]
+    assert (await house.call("DELETE", "/control/shares/team-a")).status == 200
+    await until_async(lambda: house.service.engine.versions.for_shares() == {})
+    assert await versions_of(house) == {"1": {}, "2": {}}
+
+
+async def test_the_route_of_a_share_that_expires_is_forgotten(house: House, tmp_path: Path) -> None:
+    await house.call("POST", "/control/models/digits/load", {"path": str(saved(tmp_path)), "route": False})
+    await shared(house, expires="1h")
+    await house.call("POST", "/control/models/digits/route", {"weights": {"2": 1.0}, "share": "team-a"})
+    ((caller, _),) = house.app.shares.shares()
+    await house.app.share_routing.tidy()
+    assert house.service.engine.versions.for_shares() == {"digits": {caller.record.id}}
+    caller._wall = lambda: caller.record.expires_at
+    await house.app.share_routing.tidy()
+    assert house.service.engine.versions.for_shares() == {}
+
+
+async def test_a_share_that_cannot_be_routed_is_told_in_one_line(house: House, tmp_path: Path) -> None:
+    await house.call("POST", "/control/models/digits/load", {"path": str(saved(tmp_path)), "route": False})
+    await house.call("POST", "/v2/repository/models/spare/load")
+    pinned = await shared(house, "pinned", version="1")
+    await shared(house, "other", models=["spare"])
+    ended = (await house.call("POST", "/control/shares", {"models": ["digits"], "label": "ended"})).json["id"]
+    await house.call("DELETE", "/control/shares/ended")
+    for share, status, said in (
+        ("nobody", 404, "no share that holds has the id or the label 'nobody'; %infer shares lists them"),
+        ("ended", 404, "no share that holds has the id or the label 'ended'"),
+        (ended, 404, "share 'ended' ("),
+        ("other", 400, "share 'other' is for spare, and not for 'digits'"),
+        ("pinned", 409, "share 'pinned' is for version 1 of 'digits' alone, and keeps it"),
+    ):
+        asked = {"weights": {"2": 1.0}, "share": share}
+        reply = await house.call("POST", "/control/models/digits/route", asked)
+        assert (reply.status, said in reply.error, "\n" in reply.error) == (status, True, False), reply.error
+    reply = await house.call(
+        "POST", "/control/models/digits/route", {"weights": {"2": 1.0}, "share": "x", "by": "user"}
+    )
+    assert reply.status == 400 and "the calls of a share go by weights alone" in reply.error
+    assert (await pinned("POST", f"{DIGITS}/infer", body())).json["model_version"] == "1"
+    assert await versions_of(house) == {"1": {}, "2": {}}

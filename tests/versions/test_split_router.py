@@ -11,7 +11,7 @@ from workbench.core.messages import InferRequest, Parameter
 from workbench.core.model import ModelState
 from workbench.errors import CircuitOpen, InvalidInput, QueueFull, WorkbenchError
 from workbench.versions.routing_table import RoutingTable
-from workbench.versions.split_router import Split
+from workbench.versions.split_router import Accepting, Split, SplitByShare
 from workbench.versions.traffic_split import spread
 
 
@@ -39,7 +39,7 @@ class Versions:
         weighted = {version: (self.two, held) for version, held in spans.items()}
         return Split(self.one, weighted, by, {"stable": "1", "canary": "2", "other": "3"})
 
-    def ask(self, split: Split[Version], caller: str = "", **parameters: Parameter) -> str:
+    def ask(self, split: Accepting, caller: str = "", **parameters: Parameter) -> str:
         """The version that a request with these parameters went to."""
         split.submit(InferRequest("m", {}, parameters=parameters, caller=caller), None)
         (side,) = [each for each in (self.one, self.two) if each.got]
@@ -107,3 +107,21 @@ def test_where_the_breaker_of_one_side_is_open_the_routed_version_answers() -> N
     versions.two.refuses = QueueFull("it has too much to do")
     with pytest.raises(QueueFull):
         versions.ask(split)
+
+
+def test_shares_go_by_splits_of_their_own_and_all_others_as_before() -> None:
+    versions = Versions()
+    others, mine, half = versions.split(0.1), versions.split(1.0), versions.split(0.5)
+    shares = SplitByShare(others, {"s1": mine, "s2": half})
+    assert {versions.ask(shares, "s1") for _ in range(100)} == {"2"}
+    assert Counter(versions.ask(shares, "s2") for _ in range(1000)) == {"1": 500, "2": 500}
+    assert Counter(versions.ask(shares, "s3") for _ in range(500)) == {"1": 450, "2": 50}
+    assert Counter(versions.ask(shares) for _ in range(500)) == {"1": 450, "2": 50}
+    only = SplitByShare(versions.one, {"s1": mine})
+    assert (versions.ask(only), versions.ask(only, "s1"), versions.ask(only, "s1", route="1")) == ("1", "2", "1")
+
+
+def test_where_the_breaker_of_a_share_s_version_is_open_the_routed_one_answers() -> None:
+    versions = Versions()
+    versions.two.refuses = CircuitOpen("it fails", 1.0)
+    assert versions.ask(SplitByShare(versions.one, {"s1": versions.split(1.0)}), "s1") == "1"

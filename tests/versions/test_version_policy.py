@@ -73,3 +73,14 @@ def test_the_versions_before_are_named_once_each_and_the_last_four() -> None:
     for new in ("1", "2", "3", "2", "4", "5", "5", "6", "7"):
         plan, current = after_routing(plan, "latest:1", new, current), new
     assert plan.before == ("2", "4", "5", "6")
+
+
+def test_the_versions_of_shares_stay_loaded_until_their_routes_go() -> None:
+    plan = VersionPlan(beside=("2", "3"), shares={"s1": {"2": ((0, 10),)}, "s2": {"2": ((0, 5),), "3": ((5, 9),)}})
+    assert plan.pinned == {"2", "3"}
+    assert staying(plan, "latest:1", "4").beside == ("2", "3")
+    left = without(plan, "2")
+    assert (left.shares, left.beside) == ({"s2": {"3": ((5, 9),)}}, ("3",))
+    promoted = after_routing(plan, "latest:1", "2", "1")
+    assert (promoted.shares, promoted.beside) == (plan.shares, ("3",))
+    assert after_routing(promoted, "latest:1", "5", "2").beside == ("2", "3"), "a share is still for it"

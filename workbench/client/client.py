@@ -422,13 +422,17 @@ class AsyncClient:
         by: str = "",
         shadow: Mapping[str, float] | None = None,
         keep_rows: int = 0,
+        share: str = "",
         wait: bool = False,
         force: bool = False,
     ) -> tuple[control.LoadAnswer, dict[str, float]]:
         """Split the calls without a version by weight, or route all of them to one; have a shadow get copies of a part
-        of them. What is None stays as it is. Return the weights from then on."""
+        of them. What is None stays as it is. With `share`, a label or an id, the weights are those of its calls alone.
+        Return the weights from then on, of all calls that no share's own weights are for."""
         path = f"/control/models/{_model(name)}/route"
         body: dict[str, object] = {"by": by, "wait": wait, "force": force}
+        if share:
+            body["share"] = share
         if weights is not None:
             body["weights"] = dict(weights)
         if shadow is not None or keep_rows:

@@ -110,6 +110,23 @@ def route_card(
     return Card(f"{status.name}: calls without a version are split{f' by {by}' if by else ''}", facts)
 
 
+def share_route_card(name: str, share: str, weights: Mapping[str, float]) -> Card:
+    """Which version gets which part of the calls of a share."""
+    given = {version: weight for version, weight in weights.items() if weight}
+    if not given:
+        return Card(f"{name}: calls of share {share} go where those of all others go", {})
+    facts = {f"version {version.removeprefix('v')}": f"{weight * 100:g} %" for version, weight in given.items()}
+    left = 1 - sum(given.values())
+    if left > 1e-9:
+        facts["the version that serves"] = f"{left * 100:g} %"
+    elif len(given) == 1:
+        return Card(
+            f"{name} version {next(iter(given)).removeprefix('v')} gets all calls of share {share} without a version",
+            {},
+        )
+    return Card(f"{name}: calls of share {share} without a version are split", facts)
+
+
 def labels_card(name: str, labels: Mapping[str, str]) -> Card:
     """Which version each label of a model points to."""
     return Card(
@@ -124,14 +141,16 @@ def _state(each: VersionEntry) -> str:
 def _calls(each: VersionEntry) -> str:
     """Which calls it gets."""
     share = f"{each.weight * 100:g} % of those without a version"
+    shares = [f"{'all' if part == 1 else f'{part * 100:g} %'} of share {name}" for name, part in each.shares.items()]
+    of_shares = f"; {', '.join(shares)}" if shares else ""
     if each.routed:
         named = "".join(f", and that name {label}" for label in each.labels)
-        return f"{'all without a version' if each.weight == 1 else share}{named}"
+        return f"{'all without a version' if each.weight == 1 else share}{named}{of_shares}"
     named = f"those that name {' or '.join((each.version, *each.labels))}" if each.loaded_at else ""
     named = f"{share}, {named}" if each.weight else named
     if each.copies:
         named += f", and a copy of {each.copies * 100:g} % of those without a version"
-    return f"{named or '-'}{'; a rollback goes back to it' if each.before else ''}".removeprefix("-; ")
+    return f"{named or '-'}{of_shares}{'; a rollback goes back to it' if each.before else ''}".removeprefix("-; ")
 
 
 def _when(at: float) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from workbench.core.audit_entry import AuditEntry
 
@@ -32,6 +33,8 @@ class VersionEntry:
     """The part of the calls without a version that it gets."""
     copies: float = 0.0
     """The part of them that it gets a copy of, as a shadow."""
+    shares: Mapping[str, float] = field(default_factory=dict)
+    """By the label of a share whose calls go by themselves, the part of these that it gets."""
 
 
 @dataclass(frozen=True, slots=True)

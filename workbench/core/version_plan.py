@@ -35,6 +35,8 @@ class VersionPlan:
     """The places of the calls without a version (versions.traffic_split) that a version gets beside the routed one."""
     by: str = ""
     """The parameter of a request whose value sticks to one side of the split; empty: each call is split by itself."""
+    shares: Mapping[str, Mapping[str, tuple[tuple[int, int], ...]]] = field(default_factory=dict)
+    """By the id of a share, what its calls without a version go by in place of `spans`."""
     shadow: ShadowPlan | None = None
     """None: no call is copied."""
     highest: int = 0
@@ -44,7 +46,8 @@ class VersionPlan:
     def pinned(self) -> frozenset[str]:
         """Versions that stay loaded whatever the policy says."""
         shadow = () if self.shadow is None else (self.shadow.version,)
-        return frozenset((*self.held, *self.labels.values(), *self.spans, *shadow))
+        of_shares = (version for spans in self.shares.values() for version in spans)
+        return frozenset((*self.held, *self.labels.values(), *self.spans, *of_shares, *shadow))
 
     def labels_of(self, version: str) -> tuple[str, ...]:
         return tuple(sorted(label for label, each in self.labels.items() if each == version))

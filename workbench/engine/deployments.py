@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import random
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 
 from workbench.core.model import ModelState, ModelStatus
 from workbench.core.version_plan import ShadowPlan, VersionPlan
@@ -14,7 +14,7 @@ from workbench.engine.pipeline_deployment import PipelineDeployment
 from workbench.engine.served import Served
 from workbench.engine.shadow_traffic import CopyBudget, ShadowRoute, ShadowTraffic
 from workbench.versions.routing_table import RoutingTable
-from workbench.versions.split_router import Accepting, Split
+from workbench.versions.split_router import Accepting, Split, SplitByShare
 from workbench.versions.traffic_split import SLOTS, Spans, weight_of
 
 Key = tuple[str, str]
@@ -56,6 +56,10 @@ class Deployments:
 
     def plan(self, name: str) -> VersionPlan:
         return self._plans.get(name, VersionPlan())
+
+    def for_shares(self) -> dict[str, frozenset[str]]:
+        """The shares whose calls are routed by themselves, by model."""
+        return {name: frozenset(plan.shares) for name, plan in self._plans.items() if plan.shares}
 
     def meant(self, name: str, version: str | None) -> str | None:
         """The version that a label, or a version, means; what is neither is given back."""
@@ -154,7 +158,7 @@ class Deployments:
             self._plans[name] = plan
         self._publish()
         routed = self._routed.get(name)
-        weights = {version: weight_of(spans) for version, (_, spans) in self._weighted(name, plan).items()}
+        weights = {version: weight_of(spans) for version, (_, spans) in self._weighted(name, plan.spans).items()}
         if routed is not None:
             weights[routed.version] = 1.0 - sum(weights.values())
         for each in self.of(name):
@@ -204,16 +208,26 @@ class Deployments:
         self._routed.clear()
         self._publish()
 
-    def _split(self, name: str, plan: VersionPlan) -> Split[Served] | None:
-        routed, weighted = self._routed.get(name), self._weighted(name, plan)
-        if routed is None or not weighted:
+    def _before(self, name: str, plan: VersionPlan) -> Accepting | None:
+        """What takes the calls without a version in the place of the routed one; None: itself."""
+        routed = self._routed.get(name)
+        if routed is None:
             return None
-        return Split(routed, weighted, plan.by, plan.labels, random.randrange(SLOTS))
+        split = self._split(name, routed, plan.spans, plan.by, plan)
+        splits = {share: self._split(name, routed, spans, "", plan) for share, spans in plan.shares.items()}
+        found = {share: each for share, each in splits.items() if each is not None}
+        return SplitByShare(split or routed, found) if found else split
 
-    def _weighted(self, name: str, plan: VersionPlan) -> dict[str, tuple[Served, Spans]]:
+    def _split(
+        self, name: str, routed: Served, spans: Mapping[str, Spans], by: str, plan: VersionPlan
+    ) -> Split[Served] | None:
+        weighted = self._weighted(name, spans)
+        return Split(routed, weighted, by, plan.labels, random.randrange(SLOTS)) if weighted else None
+
+    def _weighted(self, name: str, of: Mapping[str, Spans]) -> dict[str, tuple[Served, Spans]]:
         """The versions that get a part of the calls. One that is being restored gets its part once it is Ready, and one
         that could not be none; until then the routed one has them."""
-        found = ((version, self._serving.get((name, version)), spans) for version, spans in plan.spans.items())
+        found = ((version, self._serving.get((name, version)), spans) for version, spans in of.items())
         return {
             version: (target, spans)
             for version, target, spans in found
@@ -251,7 +265,7 @@ class Deployments:
         failed = {key: status.reason for key, status in self._failed.items()}
         labels = {(name, label): each for name, plan in self._plans.items() for label, each in plan.labels.items()}
         before: dict[str, Accepting] = {
-            name: split for name, plan in self._plans.items() if (split := self._split(name, plan)) is not None
+            name: each for name, plan in self._plans.items() if (each := self._before(name, plan)) is not None
         }
         if self._shadows or self._judged or any(plan.shadow is not None for plan in self._plans.values()):
             self._follow_shadows()

@@ -33,7 +33,7 @@ from workbench.errors import (
     signature_changed,
 )
 from workbench.repository.desired_state import HARMFUL
-from workbench.versions.version_policy import after_routing, staying
+from workbench.versions.version_policy import after_routing, of_shares_with, staying
 
 DRAIN_TIMEOUT_S = 30.0
 
@@ -201,7 +201,7 @@ class ModelChanges:
         name = deployment.name
         desired = _desired(deployment)
         harmful = any(status.reason.startswith(HARMFUL) for status in self.deployments.failures(name))
-        plan = self._with_fitting_shadow(plan or self._plan_with(deployment), deployment)
+        plan = self._fitting(plan or self._plan_with(deployment), deployment)
         noted = plan if persist else _of_no_repository(plan)
         beside = self.beside(name, noted)
 
@@ -295,10 +295,19 @@ class ModelChanges:
         plan = dataclasses.replace(plan, spans=spans, by=plan.by if spans else "")
         return after_routing(plan, new.config.versions, new.version, None if current is None else current.version)
 
-    def _with_fitting_shadow(self, plan: VersionPlan, new: Served) -> VersionPlan:
-        """`plan` without its shadow where that cannot take the calls of `new`, which is about to be routed to."""
-        shadow = self.deployments.get(new.name, plan.shadow.version) if plan.shadow is not None else None
-        return plan if shadow is None or _same_calls(shadow, new) else dataclasses.replace(plan, shadow=None)
+    def _fitting(self, plan: VersionPlan, new: Served) -> VersionPlan:
+        """`plan` without the shadow, and the versions of shares, that cannot take the calls of `new`, which is about to
+        be routed to."""
+
+        def fits(version: str) -> bool:
+            other = self.deployments.get(new.name, version)
+            return other is None or other is new or _same_calls(other, new)
+
+        if plan.shares:
+            plan = of_shares_with(plan, fits)
+        if plan.shadow is not None and not fits(plan.shadow.version):
+            plan = dataclasses.replace(plan, shadow=None)
+        return plan
 
     def _kept_beside(self, new: Served) -> tuple[Deployment | None, list[Deployment]]:
         """What stays loaded for when `new`, which is about to be routed, fails; and what was kept so far and goes."""

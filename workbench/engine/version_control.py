@@ -271,6 +271,48 @@ class VersionControl:
             await changes.change_plan(name, self._pinned_differently(name, before, after))
             return LoadResult(current.status(), before == after, current.version, changes.clock() - began, live=True)
 
+    async def route_share(
+        self, name: str, share: str, weights: Mapping[str, float], *, wait: bool = False
+    ) -> LoadResult:
+        """Have the calls without a version that come with a share, by its id, go by these weights, whatever others go
+        by; the routed version gets the rest of them. Without weights they go as all others do. Raises as `route`."""
+        changes = self._changes
+        began = changes.clock()
+        check_model_name(name)
+        if not wait:
+            for version in weights:
+                self._ready_version(name, version)
+        async with changes.changing(name):
+            plan, current = changes.plan(name), self._deployments.routed(name)
+            if current is None:
+                self._deployments.table.choose(name, None)  # says what there is
+                raise ModelNotFound(f"Request for unknown model: {name!r} is not found")
+            asked = {self._ready_version(name, version).version: weight for version, weight in weights.items()}
+            if len(asked) != len(weights):
+                raise InvalidInput(f"a version of {', '.join(weights)} is named twice")
+            for version in (given := checked_weights(asked, "")):
+                self._check_side(current, self._deployments.member(name, version))
+            shares = {each: spans for each, spans in plan.shares.items() if each != share}
+            if given:
+                shares[share] = spread(plan.shares.get(share, {}), given)
+            after = replace(plan, shares=shares)
+            await changes.change_plan(name, self._pinned_differently(name, plan, after))
+            return LoadResult(current.status(), after == plan, current.version, changes.clock() - began, live=True)
+
+    def for_shares(self) -> dict[str, frozenset[str]]:
+        """The ids of shares whose calls are routed by themselves, by model."""
+        return self._deployments.for_shares()
+
+    async def keep_shares(self, name: str, holding: Collection[str]) -> None:
+        """Forget how calls of other shares than these were routed. StorageError, and then nothing has changed."""
+        changes = self._changes
+        async with changes.changing(name, even_lent=True):
+            plan = changes.plan(name)
+            shares = {share: spans for share, spans in plan.shares.items() if share in holding}
+            if shares != plan.shares:
+                after = self._pinned_differently(name, plan, replace(plan, shares=shares))
+                await changes.change_plan(name, after)
+
     def shadow(self, name: str) -> ShadowTraffic | None:
         """The copies of this model's calls; None: there are none."""
         return self._deployments.shadow(name)

@@ -87,6 +87,7 @@ class RouteHandler(Handler):
             by=asked.by,
             shadow=asked.shadow,
             keep_rows=asked.keep_rows,
+            share=asked.share,
             wait=asked.wait,
             force=asked.force,
         )

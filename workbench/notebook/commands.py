@@ -123,6 +123,7 @@ VERBS: Mapping[str, Verb] = {
                 "--by": "PARAMETER",
                 "--shadow": "v2=25%",
                 "--keep-rows": "N",
+                "--for": "SHARE",
                 "--wait": "",
                 "--force": "",
                 **_KEEP,
@@ -234,7 +235,8 @@ FLAGS: Mapping[str, str] = {
     "-o": "keep what it gives back in this variable of the notebook",
     "--rotate": "replace the token while the service runs; no other one is valid from then on",
     "--show": "the token too, which is then in the notebook's output",
-    "--for": "how long two versions are compared: their calls (60s), or calls with rows of yours (5s)",
+    "--for": "how long two versions are compared: their calls (60s), or calls with rows of yours (5s); of route: the "
+    "share whose calls alone are routed",
     "--lines": "how many (20)",
     "--last": "how far back (7d): 12h, 30min",
     "--json": "one JSON object a line",

@@ -279,6 +279,8 @@ def _routed(workbench: Workbench, command: Command) -> Card:
     options: dict[str, Any] = {"by": flags.get("--by", ""), "wait": "--wait" in flags, "force": "--force" in flags}
     if shadow is not None:
         options["shadow"] = {} if shadow == "none" else _parts(shadow.strip("'\""))
+    if "--for" in flags:
+        options["share"] = flags["--for"].strip("'\"")
     if "--keep-rows" in flags:
         options["keep_rows"] = whole("--keep-rows", flags["--keep-rows"])
     return workbench.route(command.name, _parts(command.rest) if command.rest else None, **options)

@@ -103,6 +103,8 @@ class RouteRequest(msgspec.Struct, forbid_unknown_fields=True):
     shadow: dict[str, float] | None = None
     """The version or label that gets a copy of this part of the calls; empty: none; None: as it is."""
     keep_rows: int = 0
+    share: Annotated[str, msgspec.Meta(max_length=64)] = ""
+    """The label or id of a share, whose calls alone go by these weights; empty: all calls."""
     wait: bool = False
     force: bool = False
 
@@ -111,6 +113,11 @@ def decode_route_request(body: bytes) -> RouteRequest:
     asked = decode_body(body, RouteRequest)
     if asked.weights is None and asked.shadow is None:
         raise InvalidInput('the body says nothing of a route: {"weights": {"2": 0.1}}, or {"shadow": {"2": 0.25}}')
+    if asked.share and (asked.shadow is not None or asked.by or asked.force or asked.keep_rows):
+        raise InvalidInput(
+            "the calls of a share go by weights alone, to versions with the inputs and outputs of the one that serves: "
+            "leave shadow, keep_rows, by and force out"
+        )
     return asked
 
 

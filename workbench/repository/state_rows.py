@@ -57,13 +57,14 @@ def plan_of(name: str, text: str) -> VersionPlan:
     try:
         check_model_name(name)
         plan = msgspec.json.decode(text, type=VersionPlan)
-        for version in (*plan.beside, *plan.held, *plan.before, *plan.labels.values(), *plan.spans):
+        of_shares = [version for spans in plan.shares.values() for version in spans]
+        for version in (*plan.beside, *plan.held, *plan.before, *plan.labels.values(), *plan.spans, *of_shares):
             check_model_version(version)
         for label in plan.labels:
             check_label(label)
         if plan.shadow is not None:
             check_shadow(plan.shadow)
-        if are_sound(plan.spans):
+        if all(are_sound(spans) for spans in (plan.spans, *plan.shares.values())):
             return plan
     except (InvalidInput, msgspec.DecodeError, UnicodeDecodeError):
         pass

@@ -152,13 +152,25 @@ class Shares:
         """
         return await self._alone(lambda: self._revoke(name))
 
-    async def _revoke(self, name: str) -> ShareRecord:
+    def holding(self, name: str) -> ShareCaller:
+        """The share with this id, or this label, which holds. Raises NotFound."""
+        caller = self._named(name)
+        if caller.revoked or caller.expired:
+            raise NotFound(f"share {caller.record.label!r} ({caller.record.id}) has ended; %infer shares lists them")
+        return caller
+
+    def _named(self, name: str) -> ShareCaller:
+        """By its id also one that has ended. Raises NotFound."""
         caller = self._callers.get(name)
         if caller is None:
             mine = [each for each in self._callers.values() if each.record.label == name]
             caller = next((each for each in mine if not each.revoked and not each.expired), None)
         if caller is None:
             raise NotFound(f"no share that holds has the id or the label {name[:80]!r}; %infer shares lists them")
+        return caller
+
+    async def _revoke(self, name: str) -> ShareRecord:
+        caller = self._named(name)
         at = self._wall()
         if not caller.revoked:
             caller.revoked = True

@@ -32,7 +32,7 @@ from workbench.sandbox.confinement import lessen_worker
 from workbench.server.folder_events import FolderEvents
 from workbench.server.folder_follower import FolderFollower
 from workbench.server.grpc.port import GrpcPort, grpc_for_shares
-from workbench.server.http.app import create_app
+from workbench.server.http.app import App, create_app
 from workbench.server.http.h1_connection import ConnectionLimits
 from workbench.server.http.h1_server import H1Server
 from workbench.server.http.share_port import SharePort
@@ -219,6 +219,7 @@ async def _serve(
             )
         if watch is not None:
             following.append(asyncio.create_task(watch.run(loaded)))
+        following.append(asyncio.create_task(_tidy_routes(app, loaded)))
         status = await _until_stopped(service, token_file, asked, http, port, loaded, link, watch)
         if events is not None:
             events.close()
@@ -229,6 +230,7 @@ async def _serve(
         service.draining.set()
         loaded.set()
         await service.rollouts.close()
+        app.share_routing.close()
         if status == RECYCLE:
             await asyncio.gather(server.finish(RECYCLE_S), share_port.finish(RECYCLE_S), port.close(RECYCLE_S))
             await app.shares.keep_use()
@@ -341,6 +343,12 @@ async def _listen(server: H1Server, listener: socket.socket, loaded: asyncio.Eve
             async with asyncio.timeout(hold_s):
                 await loaded.wait()
     await server.serve(listener, LINGER_S)
+
+
+async def _tidy_routes(app: App, loaded: asyncio.Event) -> None:
+    """Forget how calls of shares were routed that ended while no worker ran."""
+    await loaded.wait()
+    await app.share_routing.tidy()
 
 
 async def _pulse(service: Service, server: H1Server, asked: _StopRequest, link: SupervisorChannel | None) -> None:

@@ -96,6 +96,23 @@ class Split(Generic[Target]):
             self._routed.submit(request, promise)
 
 
+class SplitByShare(Generic[Target]):
+    """Stands before what takes a model's calls without a version, where the calls of some shares go by their own
+    split."""
+
+    __slots__ = ("_others", "_splits")
+
+    def __init__(self, others: Accepting, splits: Mapping[str, Split[Target]]) -> None:
+        """`splits` by the id of a share; `others` takes all other calls."""
+        self._others = others
+        self._splits = splits
+
+    def submit(self, request: InferRequest, promise: Any, /) -> None:
+        """As what the call goes by does it."""
+        split = self._splits.get(request.caller)
+        (self._others if split is None else split).submit(request, promise)
+
+
 def key_of(request: InferRequest, by: str) -> str | None:
     """The key of a call: by the parameter `by` or else its share, unless it brings its own; None: it has none."""
     parameters = request.parameters

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 
 from workbench.core.version_plan import VersionPlan
@@ -92,7 +92,19 @@ def without(plan: VersionPlan, version: str) -> VersionPlan:
     by = plan.by if spans else ""
     shadow = plan.shadow if plan.shadow is not None and plan.shadow.version != version else None
     highest = max(plan.highest, int(version))
+    plan = of_shares_with(plan, lambda each: each != version)
     return replace(plan, beside=beside, held=held, labels=labels, spans=spans, by=by, shadow=shadow, highest=highest)
+
+
+def of_shares_with(plan: VersionPlan, keeps: Callable[[str], bool]) -> VersionPlan:
+    """The plan in which calls of shares are routed to those versions alone that `keeps` says; a share that is left
+    with none is routed as all others are."""
+    shares = {
+        share: kept
+        for share, spans in plan.shares.items()
+        if (kept := {version: places for version, places in spans.items() if keeps(version)})
+    }
+    return replace(plan, shares=shares)
 
 
 def with_beside(plan: VersionPlan, version: str) -> VersionPlan:

@@ -35,6 +35,7 @@ from workbench.server.http.routes_infer import INFER, InferRoute, split_path
 from workbench.server.http.routing import Call, Handler, Route, Routes, source_of
 from workbench.server.inference import InferencePath
 from workbench.server.service import Service
+from workbench.server.share_routing import ShareRouting
 from workbench.server.shares import Shares
 
 _NO_PARAMS: Final[Mapping[str, str]] = {}
@@ -50,7 +51,6 @@ def create_app(service: Service, token: str | None) -> App:
         routes_v2,
         routes_shared,
         routes_control,
-        routes_versions,
         routes_rollouts,
         routes_files,
         routes_pages,
@@ -58,16 +58,22 @@ def create_app(service: Service, token: str | None) -> App:
     )
     table = [route for room in rooms for route in room.routes(service)]
     table += routes_share.routes(service, shares)
+    share_routing = ShareRouting(service.engine, shares)
+    gate.on_revoked.append(share_routing.tidy_soon)
+    table += routes_versions.routes(service, share_routing)
     table = [_noted(service.audit, route) for route in table]
     routes = Routes([*routes_infer.routes(), *routes_not_implemented.routes(), *table])
-    return App(gate, routes, service, shares)
+    return App(gate, routes, service, shares, share_routing)
 
 
 class App:
     """An Application of `h1_connection`. Belongs to the event loop."""
 
-    def __init__(self, gate: Gate, routes: Routes, service: Service, shares: Shares) -> None:
+    def __init__(
+        self, gate: Gate, routes: Routes, service: Service, shares: Shares, share_routing: ShareRouting
+    ) -> None:
         self.shares = shares
+        self.share_routing = share_routing
         self.gate = gate
         """The one gate, which gRPC has too."""
         self.inference = InferencePath(service)

@@ -19,6 +19,7 @@ from workbench.server.http.message import Response
 from workbench.server.http.routes_control import told_load
 from workbench.server.http.routing import Call, Route
 from workbench.server.service import Service
+from workbench.server.share_routing import ShareRouting
 
 HISTORY = 50
 """The most actions that are told of one model."""
@@ -27,8 +28,8 @@ _READ = 10_000
 _CHANGES = frozenset({"load", "commit", "unload", "rollback", "label", "route", "rollout"})
 
 
-def routes(service: Service) -> list[Route]:
-    versions = VersionRoutes(service)
+def routes(service: Service, shares: ShareRouting) -> list[Route]:
+    versions = VersionRoutes(service, shares)
     return [
         Route("GET", "/control/models/{name}/versions", versions.overview),
         Route("POST", "/control/models/{name}/rollback", versions.rollback, action="rollback"),
@@ -39,15 +40,17 @@ def routes(service: Service) -> list[Route]:
 
 
 class VersionRoutes:
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, shares: ShareRouting) -> None:
         self._service = service
         self._engine = service.engine
+        self._shares = shares
 
     async def overview(self, call: Call) -> Response:
         name = call.params["name"]
         status = self._engine.status(name)  # ModelNotFound says what there is
         plan = self._engine.versions.plan(name)
         back = plan.before[-1] if plan.before else None
+        shares = self._shares.of(name)
         entries = {
             each.version: VersionEntry(
                 each.version,
@@ -60,6 +63,7 @@ class VersionRoutes:
                 each.version_labels,
                 each.weight,
                 each.shadow.part if each.shadow is not None else 0.0,
+                {label: parts[each.version] for label, parts in shares.items() if each.version in parts},
             )
             for each in self._engine.statuses(name)
             if each.state is not ModelState.GONE
@@ -95,15 +99,19 @@ class VersionRoutes:
             told.append(f"shadow {_percents(asked.shadow)}" if asked.shadow else "no shadow")
         call.noted.detail = f"{', '.join(told)}{f' by {asked.by}' if asked.by else ''}"
         name = call.params["name"]
-        result = await self._engine.versions.route(
-            name,
-            asked.weights,
-            by=asked.by,
-            shadow=asked.shadow,
-            keep_rows=asked.keep_rows,
-            wait=asked.wait,
-            force=asked.force,
-        )
+        if asked.share:
+            call.noted.detail += f" for share {asked.share}"
+            result = await self._shares.route(name, asked.share, asked.weights or {}, wait=asked.wait)
+        else:
+            result = await self._engine.versions.route(
+                name,
+                asked.weights,
+                by=asked.by,
+                shadow=asked.shadow,
+                keep_rows=asked.keep_rows,
+                wait=asked.wait,
+                force=asked.force,
+            )
         await self._service.persistence.tidy(self._engine)
         return Response(200, msgspec.json.encode({**told_load(result), **self._route_of(name, examples=False)}))
 
@@ -118,7 +126,8 @@ class VersionRoutes:
         kept = traffic.examples() if traffic is not None and examples else ()
         weights = {each.version: each.weight for each in self._engine.statuses(name) if each.weight}
         figures = traffic.figures() if traffic is not None else None
-        return {"weights": weights, "by": self._engine.versions.plan(name).by, **encode_shadow(figures, kept)}
+        by, shares = self._engine.versions.plan(name).by, self._shares.of(name)
+        return {"weights": weights, "by": by, "shares": shares, **encode_shadow(figures, kept)}
 
     async def _history(self, name: str) -> list[AuditEntry]:
         try:
