@@ -94,7 +94,7 @@ def test_a_prediction_shows_rows_as_rows_and_where_the_time_went() -> None:
         "                  0      1",
         "  0       1   0.123  0.900",
         "  1       2   0.800  0.200",
-        "  10.0 ms: 4.0 ms in the model, 1.0 ms waiting for it, 5.0 ms sending and receiving; 3 rows in its batch",
+        "  10.0 ms: compute 4.0 ms, queue 1.0 ms, the way there and back 5.0 ms; 3 rows in its batch",
     ]
 
 
@@ -125,7 +125,7 @@ def test_an_output_without_rows_is_shown_too() -> None:
 
 def test_many_requests_are_summed_up_in_one_line() -> None:
     timings = CallTimings(0.02, (Timings(ran_s=0.002, batch_size=64), Timings(ran_s=0.004, batch_size=36)))
-    assert str(timings).startswith("20.0 ms: 2 requests at once, each 3.0 ms in the model")
+    assert str(timings).startswith("20.0 ms: 2 requests at once, each compute 3.0 ms, queue")
     assert timings.batch_size == 64
 
 

@@ -114,7 +114,7 @@ def test_the_detail_of_a_model_adds_its_versions() -> None:
     assert found["requests"] == {"ok": 3}
     assert found["batch_rows"] == 1
     assert found["stages_s"]["compute"] == pytest.approx(0.004 / 3, rel=1e-3)
-    assert found["stages_s"]["respond"] is None  # none was answered
+    assert found["stages_s"]["send"] is None  # none was answered
 
 
 def test_a_service_of_an_older_version_that_tells_nothing_of_its_machine_will_do() -> None:

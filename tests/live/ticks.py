@@ -40,14 +40,12 @@ class FakeService:
         error = RequestRecord(model, version, b"r", self.now, sent_at=self.now, error=outcome.value, message=message)
         self._metrics.exchange_done(error)
 
-    def batch(self, rows: int, reason: ReleaseReason, *each: Timings, respond_s: float = 0.0) -> None:
+    def batch(self, rows: int, reason: ReleaseReason, *each: Timings, send_s: float = 0.0) -> None:
         """A batch of the digits, whose requests took so long."""
         for timings in each:
             self._metrics.request_done("digits", "1", Outcome.OK, timings)
             at = self.now
-            self._metrics.exchange_done(
-                RequestRecord("digits", "1", b"r", at, at, at, at, at + respond_s, at + respond_s)
-            )
+            self._metrics.exchange_done(RequestRecord("digits", "1", b"r", at, at, at, at, at, at + send_s))
         self._metrics.batch_done("digits", "1", rows, len(each), reason, 0.001)
 
     def snapshot(self, interval_s: float = 0.25) -> dict[str, Any]:

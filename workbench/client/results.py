@@ -121,13 +121,13 @@ class CallTimings:
             return milliseconds(self.wall_s)
         inside = float(np.mean([timings.total_s for timings in self.requests]))
         rest = max(inside - self.queued_s - self.ran_s, 0.0)
-        spent = f"{milliseconds(self.ran_s)} in the model, {milliseconds(self.queued_s)} waiting for it"
+        spent = f"compute {milliseconds(self.ran_s)}, queue {milliseconds(self.queued_s)}"
         if len(self.requests) == 1:
             wire = max(self.wall_s - inside, 0.0) + rest
             if self.cache:
                 return f"{milliseconds(self.wall_s)}: {_FROM_CACHE[self.cache]}"
             batch = f"; {counted(self.batch_size, 'row')} in its batch" if self.batch_size else ""
-            return f"{milliseconds(self.wall_s)}: {spent}, {milliseconds(wire)} sending and receiving{batch}"
+            return f"{milliseconds(self.wall_s)}: {spent}, the way there and back {milliseconds(wire)}{batch}"
         batch = f"; batches of up to {counted(self.batch_size, 'row')}" if self.batch_size else ""
         many = f"{len(self.requests)} requests at once, each {spent} on average"
         cached = sum(bool(timings.cache) for timings in self.requests)

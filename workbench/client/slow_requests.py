@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from workbench.client.formatting import counted, escape, megabytes, milliseconds
+from workbench.client.palette import STAGES, colour
 from workbench.client.results import Rows
 from workbench.client.table import Cell, Column, Table, heading_html, output_html
 from workbench.visible_text import visible
@@ -17,16 +18,7 @@ if TYPE_CHECKING:
 
 TEXT_ROWS = 20
 
-COLOURS = {
-    "receive": "#9ecae1",
-    "decode": "#6baed6",
-    "queue": "#fdae6b",
-    "batch": "#c7e9c0",
-    "compute": "#31a354",
-    "split": "#a1d99b",
-    "encode": "#3182bd",
-    "send": "#c6dbef",
-}
+COLOURS = {stage: colour(stage) for stage in STAGES}
 """Stage -> colour, in order."""
 
 
@@ -73,7 +65,7 @@ class SlowRequests(Rows[Mapping[str, Any]]):
             return f"<div>{escape(self._none())}</div>"
         most = max(request["duration_s"] for request in self)
         table, same = self._table([Cell("", drawn=_bar(request, most)) for request in self])
-        legend = " ".join(f'<span style="color:{colour}">■</span> {stage}' for stage, colour in COLOURS.items())
+        legend = " ".join(f'<span style="color:{each}">■</span> {stage}' for stage, each in COLOURS.items())
         return output_html(
             f"{heading_html(self._title())}{f'<div>{escape(same)}</div>' if same else ''}<small>{legend}</small>"
             f'<div style="max-height:28em;overflow:auto">{table.html()}</div>'

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from workbench.client.formatting import counted, megabytes, milliseconds, text_lines
 from workbench.client.input_adapter import describe
+from workbench.client.palette import EITHER
 from workbench.client.table import facts_html, heading_html, output_html
 from workbench.core.cache_figures import CacheFigures
 from workbench.core.circuit import CircuitState
@@ -249,16 +250,14 @@ def _clock_time(unix_s: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(unix_s)) if unix_s else ""
 
 
-_STATE_COLOURS: Mapping[str, str] = {
-    ModelState.LOADING: "#b8860b",
-    ModelState.WARMING: "#b8860b",
-    ModelState.READY: "#2e8b57",
-    ModelState.DRAINING: "#808080",
-    ModelState.GONE: "#808080",
-    ModelState.FAILED: "#b22222",
+_STATE_HUES: Mapping[str, str] = {
+    ModelState.LOADING: "orange",
+    ModelState.WARMING: "orange",
+    ModelState.READY: "green",
+    ModelState.FAILED: "red",
 }
 
 
 def state_dot(state: str) -> str:
     """Return a dot in the state's colour as HTML."""
-    return f'<span aria-hidden="true" style="color:{_STATE_COLOURS.get(state, "#808080")}">●</span>'
+    return f'<span aria-hidden="true" style="color:{EITHER[_STATE_HUES.get(state, "grey")]}">●</span>'

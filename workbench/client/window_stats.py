@@ -120,7 +120,7 @@ _HEAD: tuple[Column | str, ...] = (
     Column("version", width_em=5),
     "state",
     *(Column(title, number=True) for title in ("requests/s", "rows/s", "p50", "p95", "p99", "errors")),
-    *(Column(title, number=True) for title in ("waiting", "mean wait", "rows/batch")),
+    *(Column(title, number=True) for title in ("waiting", "queue", "rows/batch")),
 )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.live.batches import BatchLog
-from workbench.live.tick import ModelFigures, Tick, Work, batches_of, last_error
+from workbench.live.tick import ENGINE_STAGES, LIVE_STAGES, ModelFigures, Tick, Work, batches_of, last_error
 
 COLUMNS = ("requests_per_s", "p50_s", "p99_s", "queued", "errors_per_s")
 """Columns of every model. Where several ticks become one point, rates and p50 take their mean, higher percentiles and
@@ -22,11 +22,7 @@ DETAIL = ("p95_s", "rows_per_s", "busy")
 
 MEANS = {
     "batch_rows": ("rows", "batches"),
-    "queue_s": ("queue_s", "run"),
-    "batch_s": ("batch_s", "run"),
-    "compute_s": ("compute_s", "run"),
-    "split_s": ("split_s", "run"),
-    "respond_s": ("respond_s", "answered"),
+    **{f"{stage}_s": (f"{stage}_s", "run" if stage in ENGINE_STAGES else "answered") for stage in LIVE_STAGES},
 }
 """Columns kept as two amounts, whose sums are divided, so that each request has the same weight."""
 
@@ -42,7 +38,7 @@ MAX_MODELS = 500
 class Ring:
     """Keeps the last `capacity` ticks of one epoch.
 
-    Takes 68 bytes per tick and model, allocated when a model is first seen, 8 per tick, and 12 for each kind of batch
+    Takes 76 bytes per tick and model, allocated when a model is first seen, 8 per tick, and 12 for each kind of batch
     in a tick.
     """
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from msgspec import UNSET, UnsetType
 
+from workbench.client.palette import STAGES
 from workbench.core.histogram import SERVICE, Histogram
 from workbench.core.ports import errors_in
 
@@ -19,6 +20,10 @@ NEWS_S = 2.0
 """Seconds for which ticks repeat an error, so that a page that misses a tick still gets it."""
 
 ENGINE_STAGES = ("queue", "batch", "compute", "split")
+"""Those that a request which was run has; the others within its duration, one that was answered."""
+
+LIVE_STAGES = STAGES[1:]
+"""Those within a request's duration."""
 
 Entry = Mapping[str, Any]
 """One version of one model in a snapshot."""
@@ -83,8 +88,9 @@ class Work:
     batch_s: float = 0.0
     compute_s: float = 0.0
     split_s: float = 0.0
-    respond_s: float = 0.0
-    """From the split until the response had left."""
+    decode_s: float = 0.0
+    encode_s: float = 0.0
+    send_s: float = 0.0
 
     @classmethod
     def of(cls, entries: Sequence[Entry]) -> Work:
@@ -101,7 +107,9 @@ class Work:
             batch_s=seconds("batch"),
             compute_s=seconds("compute"),
             split_s=seconds("split"),
-            respond_s=seconds("encode") + seconds("send"),
+            decode_s=seconds("decode"),
+            encode_s=seconds("encode"),
+            send_s=seconds("send"),
         )
 
     @property
@@ -112,9 +120,11 @@ class Work:
     @property
     def stages_s(self) -> dict[str, float | None]:
         """Mean seconds of a request by stage."""
-        sums = {stage: getattr(self, f"{stage}_s") for stage in ENGINE_STAGES}
-        means = {stage: _shown(sum_s / self.run) if self.run else None for stage, sum_s in sums.items()}
-        return {**means, "respond": _shown(self.respond_s / self.answered) if self.answered else None}
+        found: dict[str, float | None] = {}
+        for stage in LIVE_STAGES:
+            count = self.run if stage in ENGINE_STAGES else self.answered
+            found[stage] = _shown(getattr(self, f"{stage}_s") / count) if count else None
+        return found
 
 
 class RecentLatency:

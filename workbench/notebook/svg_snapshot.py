@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from workbench.client.formatting import counted, escape
+from workbench.client.palette import colour
 from workbench.core.round_numbers import next_round
 
 Column = Sequence[float | None]
@@ -50,16 +51,16 @@ class _Plot:
 
 
 _PLOTS = (
-    _Plot("Requests per second", False, (_Line("requests_per_s", "answered", "#2f7fc1", "/s"),)),
+    _Plot("Requests per second", False, (_Line("requests_per_s", "answered", colour("throughput"), "/s"),)),
     _Plot(
         "Latency",
         True,
-        (_Line("p50_s", "p50", "#2a9166"), _Line("p95_s", "p95", "#b5790a"), _Line("p99_s", "p99", "#cf4a5c")),
+        tuple(_Line(f"{q}_s", q, colour(q)) for q in ("p50", "p95", "p99")),
     ),
     _Plot(
         "Waiting, and errors per second",
         False,
-        (_Line("queued", "waiting", "#8068c4"), _Line("errors_per_s", "errors", "#cf4a5c", "/s")),
+        (_Line("queued", "waiting", colour("queued")), _Line("errors_per_s", "errors", colour("errors"), "/s")),
     ),
 )
 

@@ -1,6 +1,6 @@
 import * as React from 'react';
 import * as format from '../ui/format';
-import { type ISegment, segments, travelled } from '../forms/tryoutForm';
+import { segments, travelled } from '../forms/tryoutForm';
 import type { ITimings } from '../service/wire';
 import { usePanel } from './panelContext';
 
@@ -14,18 +14,6 @@ interface IProps {
 export function Timings({ timings, oneBatch }: IProps): JSX.Element {
   const { trans } = usePanel();
   const parts = segments(timings);
-  const word = (stage: ISegment['stage']) => {
-    switch (stage) {
-      case 'queue':
-        return trans.__('queue');
-      case 'batch':
-        return trans.__('batch');
-      case 'compute':
-        return trans.__('compute');
-      case 'split':
-        return trans.__('split');
-    }
-  };
   return (
     <div className="iw-Timings">
       <div className="iw-Timings-bar" aria-hidden="true">
@@ -36,7 +24,7 @@ export function Timings({ timings, oneBatch }: IProps): JSX.Element {
       <dl className="iw-Timings-legend">
         {parts.map(({ stage, seconds }) => (
           <div key={stage}>
-            <dt className={`iw-mod-${stage}`}>{word(stage)}</dt>
+            <dt className={`iw-mod-${stage}`}>{stage}</dt>
             <dd data-stage={stage}>{format.duration(seconds)}</dd>
           </div>
         ))}

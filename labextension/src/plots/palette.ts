@@ -1,8 +1,21 @@
 import type { Colours } from './contract';
 
+/** The stages of a request, in the order of its way: docs/metrics.md. */
+export const WAY = [
+  'receive',
+  'decode',
+  'queue',
+  'batch',
+  'compute',
+  'split',
+  'encode',
+  'send'
+] as const;
+
 /**
  * Hues that people with any kind of colour vision tell apart (after Okabe and Ito), in two versions, each with a
- * contrast of 3 and more to the background: tests/plots/palette.spec.ts holds them to it.
+ * contrast of 3 and more to the background: tests/plots/palette.spec.ts holds them to it. workbench/client/palette.py
+ * says the same for what Python draws: tests/client/test_palette.py holds the two together.
  */
 const LIGHT = {
   blue: '#0163b3',
@@ -10,8 +23,11 @@ const LIGHT = {
   green: '#0d794d',
   orange: '#bd8200',
   red: '#b64800',
-  purple: '#c16793',
-  grey: '#7d7d7d'
+  purple: '#702868',
+  grey: '#7d7d7d',
+  brown: '#382000',
+  olive: '#505800',
+  violet: '#8820e8'
 };
 
 const DARK: typeof LIGHT = {
@@ -20,8 +36,11 @@ const DARK: typeof LIGHT = {
   green: '#55d99e',
   orange: '#f0b23e',
   red: '#f86a3f',
-  purple: '#ca8cba',
-  grey: '#a8a8a8'
+  purple: '#d05890',
+  grey: '#a8a8a8',
+  brown: '#b06860',
+  olive: '#d8f090',
+  violet: '#9070c8'
 };
 
 export const HUES = { light: LIGHT, dark: DARK } as const;
@@ -31,22 +50,26 @@ export type Hue = keyof typeof LIGHT;
 /** The colour of each thing, in all plots. */
 export const INKS = {
   throughput: 'blue',
+  due: 'grey',
   p50: 'blue',
+  p90: 'sky',
   p95: 'orange',
   p99: 'red',
+  max: 'grey',
   queued: 'purple',
   errors: 'red',
 
   receive: 'grey',
-  decode: 'grey',
+  decode: 'brown',
   queue: 'orange',
   batch: 'sky',
   compute: 'blue',
   split: 'green',
-  respond: 'purple',
   encode: 'purple',
-  send: 'grey',
+  send: 'olive',
   other: 'grey',
+  unsent: 'red',
+  network: 'violet',
 
   idle: 'sky',
   full: 'green',

@@ -1,5 +1,6 @@
 /** Titles, lines and texts of the plots. */
 
+import { STAGES } from '../service/wire';
 import * as format from '../ui/format';
 import type { ITrans, PlotName } from './contract';
 import type { ResampledSeries } from './resampledSeries';
@@ -64,15 +65,9 @@ export function plotOf(trans: ITrans, name: IPlot['name']): IPlot {
         name,
         title: trans.__('Where the time goes'),
         hint: trans.__(
-          'Of one request, on average: waiting, joining its batch, the model, splitting, answering'
+          'Of one request, on average: reading it, waiting, joining its batch, the model, splitting, writing the answer'
         ),
-        lines: [
-          { column: 'queue_s', ink: 'queue', label: trans.__('queue') },
-          { column: 'batch_s', ink: 'batch', label: trans.__('batch') },
-          { column: 'compute_s', ink: 'compute', label: trans.__('compute') },
-          { column: 'split_s', ink: 'split', label: trans.__('split') },
-          { column: 'respond_s', ink: 'respond', label: trans.__('respond') }
-        ],
+        lines: STAGES.map(stage => ({ column: `${stage}_s` as const, ink: stage, label: stage })),
         stacked: true,
         least: 1e-4,
         unit: format.duration

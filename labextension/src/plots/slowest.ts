@@ -163,18 +163,6 @@ export class Slowest {
   private _waterfall(request: ISlow): HTMLElement {
     const { trans } = this._options;
     const { ink } = palette(this.node);
-    const words: Readonly<Record<string, string>> = {
-      receive: trans.__('receiving'),
-      decode: trans.__('decoding'),
-      queue: trans.__('waiting'),
-      batch: trans.__('joining'),
-      compute: trans.__('compute'),
-      split: trans.__('splitting'),
-      respond: trans.__('responding'),
-      encode: trans.__('encoding'),
-      send: trans.__('sending'),
-      other: trans.__('in between')
-    };
     const rows = steps(request).map(({ stage, begin_s, seconds }) => {
       const bar = element('i', { 'aria-hidden': 'true' });
       bar.style.marginLeft = percent(Math.min(begin_s / request.duration_s, 0.995));
@@ -183,7 +171,7 @@ export class Slowest {
       return element(
         'tr',
         {},
-        element('th', { scope: 'row' }, words[stage] ?? stage),
+        element('th', { scope: 'row' }, stage === 'other' ? trans.__('in between') : stage),
         element('td', { class: 'iw-Slow-lane' }, bar),
         element('td', { class: 'iw-Slow-seconds' }, format.duration(seconds))
       );

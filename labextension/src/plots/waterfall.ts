@@ -1,19 +1,7 @@
 /** The stages of one request over time. Pure. */
 
 import type { ISlow } from './contract';
-
-/** The stages in the order of a request's way: docs/metrics.md. */
-export const WAY = [
-  'receive',
-  'decode',
-  'queue',
-  'batch',
-  'compute',
-  'split',
-  'respond',
-  'encode',
-  'send'
-] as const;
+import { WAY } from './palette';
 
 export interface IStep {
   readonly stage: string;

@@ -310,8 +310,8 @@ export type IColumns = { readonly time: readonly number[] } & Readonly<
   Record<Series, readonly (number | null)[]>
 >;
 
-/** The stages of a request, in order. */
-export const STAGES = ['queue', 'batch', 'compute', 'split', 'respond'] as const;
+/** The stages within a request's duration, in order. */
+export const STAGES = ['decode', 'queue', 'batch', 'compute', 'split', 'encode', 'send'] as const;
 
 export type Stage = (typeof STAGES)[number];
 

@@ -48,7 +48,7 @@ describe('points', () => {
   test('weigh what a request took by requests', () => {
     const timeline = new Timeline('digits');
     const stages = (compute: number) => ({
-      stages_s: { queue: 0, batch: 0, compute, split: 0, respond: 0 }
+      stages_s: { decode: 0, queue: 0, batch: 0, compute, split: 0, encode: 0, send: 0 }
     });
     timeline.push(tick(10, { requests_per_s: 30 }, stages(1)));
     timeline.push(tick(10.25, { requests_per_s: 10 }, stages(5)));

@@ -14,7 +14,15 @@ function filled(...frames: ReturnType<typeof tick>[]): Timeline {
 
 describe('ticks', () => {
   test('are a row each, with what a request took by stage where that is told', () => {
-    const stages_s = { queue: 0.1, batch: null, compute: 0.2, split: 0.3, respond: 0.4 };
+    const stages_s = {
+      decode: 0.05,
+      queue: 0.1,
+      batch: null,
+      compute: 0.2,
+      split: 0.3,
+      encode: 0.3,
+      send: 0.1
+    };
     const timeline = filled(tick(10, { requests_per_s: 5, p50_s: null }, { stages_s }));
     const { columns, begin } = timeline;
     expect(columns.requests_per_s[begin]).toBe(5);

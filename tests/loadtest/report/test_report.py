@@ -190,13 +190,13 @@ def test_the_stages_add_up_to_the_mean_latency() -> None:
     assert isinstance(chart, Breakdown)
     whole = run().whole
     assert sum(part for _, part, _ in chart.parts) == pytest.approx(1e3 * (whole.latency.mean_s or 0))
-    assert [what for what, _, _ in chart.parts][:2] == ["waiting to be sent", "network"]
+    assert [what for what, _, _ in chart.parts][:2] == ["unsent", "network"]
 
 
 def test_what_says_nothing_of_its_stages_is_one_stage() -> None:
     chart = Report(run(server=())).charts["stages"]
     assert isinstance(chart, Breakdown)
-    assert [what for what, _, _ in chart.parts] == ["waiting to be sent", "server"]
+    assert [what for what, _, _ in chart.parts] == ["unsent", "server"]
 
 
 def test_the_knee_of_a_queue_is_before_its_wall_and_a_line_has_none() -> None:

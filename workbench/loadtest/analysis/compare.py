@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from workbench.client.formatting import escape, milliseconds, text_lines
+from workbench.client.palette import EITHER
 from workbench.client.table import Cell, Column, Table, heading_html, output_html
 from workbench.loadtest.analysis.aggregate import Second
 from workbench.loadtest.analysis.bootstrap import LEAST_SECONDS, block_length, interval, resampled
@@ -170,7 +171,7 @@ class Comparison:
             return "too short to tell"
         if not each.shown:
             return NOT_SHOWN
-        colour, word = ("#2e8b57", "better") if each.better else ("#b22222", "worse")
+        colour, word = (EITHER["green"], "better") if each.better else (EITHER["red"], "worse")
         return Cell(word, f'<span aria-hidden="true" style="color:{colour}">●</span> ')
 
 

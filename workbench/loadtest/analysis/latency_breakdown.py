@@ -5,31 +5,12 @@ Only means add up: the mean latency is the sum of the mean times in the stages, 
 
 from __future__ import annotations
 
+from workbench.client.palette import STAGES, colour
 from workbench.loadtest.store.run import Run
 
-STAGES = {
-    "waiting to be sent": "#b8bcc4",
-    "network": "#9ecae1",
-    "reading": "#6baed6",
-    "queue": "#fdae6b",
-    "forming the batch": "#c7e9c0",
-    "the model": "#31a354",
-    "answering": "#3182bd",
-    "server": "#31a354",
-}
-"""Stage -> colour, in the order in which a request passes them. "server" stands for everything beyond the client where
-the service gives no figures."""
-
-_OF_THE_SERVICE = {
-    "receive": "reading",
-    "decode": "reading",
-    "queue": "queue",
-    "batch": "forming the batch",
-    "compute": "the model",
-    "split": "answering",
-    "encode": "answering",
-    "send": "answering",
-}
+BREAKDOWN = {ink: colour(ink) for ink in ("unsent", "network", *STAGES)} | {"server": colour("compute")}
+"""Stage -> colour, in order: until the generator sent it, the network both ways, and the service's own. "server" stands
+for everything beyond the client where the service gives no figures."""
 
 
 def stages_of(run: Run) -> dict[str, float]:
@@ -38,17 +19,14 @@ def stages_of(run: Run) -> dict[str, float]:
     latency_s, service_s = whole.latency.mean_s, whole.service.mean_s
     if latency_s is None or service_s is None:
         return {}
-    found = {"waiting to be sent": max(latency_s - service_s, 0.0)} if run.open_loop else {}
+    found = {"unsent": max(latency_s - service_s, 0.0)} if run.open_loop else {}
     said = run.server_figures().stages_s
     if not said:
         return {**found, "server": service_s}
-    own: dict[str, float] = {}
-    for stage, mean_s in said.items():
-        word = _OF_THE_SERVICE.get(stage, "answering")
-        own[word] = own.get(word, 0.0) + mean_s
+    own = dict(said)
     # The rest of the client's wait: the network both ways, and both kernels.
     own["network"] = max(service_s - sum(own.values()), 0.0)
-    return {**found, **{stage: own[stage] for stage in STAGES if stage in own}}
+    return {**found, **{stage: own[stage] for stage in BREAKDOWN if stage in own}}
 
 
 def longest_stage(run: Run) -> tuple[str, float] | None:

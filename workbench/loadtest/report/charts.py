@@ -11,15 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from workbench.client.palette import colour
 from workbench.core.histogram import Histogram
 from workbench.core.ports import NO_ERRORS
 from workbench.loadtest.analysis.aggregate import Second, Stretch, together
 from workbench.loadtest.analysis.knee import METHOD, knee
-from workbench.loadtest.analysis.latency_breakdown import STAGES, stages_of
+from workbench.loadtest.analysis.latency_breakdown import BREAKDOWN, stages_of
 from workbench.loadtest.store.run import Run
-
-BLUE, ORANGE, GREEN, RED, GREY = "#2f7ed8", "#e6842a", "#2e9e6b", "#d64550", "#8a8f98"
-"""Distinct on white and on black, and for most colour-blind readers."""
 
 MOST_POINTS = 300
 """The most points of a timeline; those of longer runs cover several seconds each."""
@@ -41,7 +39,7 @@ class Series:
     x: tuple[float, ...]
     y: tuple[float | None, ...]
     """None leaves a gap."""
-    colour: str = BLUE
+    colour: str = colour("throughput")
     kind: str = "line"
     """"line", "bars", "points" (a line with marks) or "marks" (without a line)."""
     labels: tuple[str, ...] = ()
@@ -87,9 +85,9 @@ def percentiles(run: Run) -> Chart | None:
     whole = run.whole
     if whole.latency.count < 2:
         return None
-    series = [_percentile_series("from when it was due", whole.latency, BLUE)]
+    series = [_percentile_series("from when it was due", whole.latency, colour("throughput"))]
     if run.open_loop:
-        series.append(_percentile_series("from when it was sent", whole.service, GREY, thin=True))
+        series.append(_percentile_series("from when it was sent", whole.service, colour("due"), thin=True))
     ticks = [(1 / (1 - p), f"{p * 100:.6g}%") for p in _PERCENTILES if 1 / (1 - p) <= whole.latency.count * 1.001]
     values = [value for value in series[0].y if value]
     spread = max(values) / values[len(values) // 2] if values else 1.0
@@ -113,11 +111,11 @@ def rate(run: Run) -> Chart | None:
     def a_second(of: Callable[[Second], int]) -> tuple[float | None, ...]:
         return tuple(None if each is None else of(each) / every for each in drawn)
 
-    series = [Series("answered", x, a_second(lambda each: each.answered), BLUE)]
+    series = [Series("answered", x, a_second(lambda each: each.answered), colour("throughput"))]
     if run.open_loop:
-        series.insert(0, Series("due", x, a_second(lambda each: each.due), GREY, thin=True))
+        series.insert(0, Series("due", x, a_second(lambda each: each.due), colour("due"), thin=True))
     if any(each.errors for each in seconds):
-        series.append(Series("errors", x, a_second(lambda each: each.errors), RED))
+        series.append(Series("errors", x, a_second(lambda each: each.errors), colour("errors")))
     return Chart("rate", "Requests a second", Axis("s"), Axis("requests/s"), tuple(series), _marks(run), _shaded(run))
 
 
@@ -132,10 +130,10 @@ def latency(run: Run) -> Chart | None:
             name,
             x,
             tuple(None if each is None else _ms(each.latency.quantile(q)) for each in drawn),
-            colour,
+            colour(name),
             thin=name == "max",
         )
-        for name, q, colour in (("max", 1.0, GREY), ("p99", 0.99, ORANGE), ("p50", 0.5, BLUE))
+        for name, q in (("max", 1.0), ("p99", 0.99), ("p50", 0.5))
     )
     values = [value for each in series for value in each.y if value]
     log = max(values) / min(values) > 100
@@ -147,7 +145,7 @@ def breakdown(run: Run) -> Breakdown | None:
     found = stages_of(run)
     if not found:
         return None
-    parts = tuple((stage, found[stage] * 1e3, colour) for stage, colour in STAGES.items() if stage in found)
+    parts = tuple((stage, found[stage] * 1e3, ink) for stage, ink in BREAKDOWN.items() if stage in found)
     return Breakdown("stages", "Where the time went, of an average request", parts)
 
 
@@ -165,7 +163,7 @@ def batch_sizes(run: Run) -> Chart | None:
         "Batch sizes",
         Axis("rows", ticks=ticks),
         Axis("% of batches"),
-        (Series("batches", x, y, GREEN, "bars", labels),),
+        (Series("batches", x, y, colour("full"), "bars", labels),),
     )
 
 
@@ -185,11 +183,11 @@ def curve(run: Run) -> Chart | None:
             name,
             x,
             tuple(_ms(point.figures.quantile(q)) for point in points),
-            colour,
+            colour(name),
             "marks" if any(point.settings for point in points) else "points",
             tuple(point.label + ("" if point.held else ", did not hold") for point in points),
         )
-        for name, q, colour in (("p99", 0.99, ORANGE), ("p50", 0.5, BLUE))
+        for name, q in (("p99", 0.99), ("p50", 0.5))
     )
     values = [value for each in series for value in each.y if value]
     at = knee_of(run)

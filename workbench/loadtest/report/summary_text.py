@@ -202,11 +202,16 @@ def knee_words(run: Run) -> str | None:
 
 def _place(stage: str) -> str:
     return {
-        "waiting to be sent": "waiting to be sent",
+        "unsent": "waiting to be sent",
         "network": "the network and both ends of it",
-        "reading": "reading the request",
-        "queue": "the queue",
-        "answering": "writing the answer",
+        "receive": "reading the request (receive)",
+        "decode": "reading the request (decode)",
+        "queue": "waiting for the model (queue)",
+        "batch": "forming the batch (batch)",
+        "compute": "the model (compute)",
+        "split": "taking the batch apart (split)",
+        "encode": "writing the answer (encode)",
+        "send": "writing the answer (send)",
     }.get(stage, stage)
 
 
