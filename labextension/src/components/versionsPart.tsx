@@ -10,6 +10,7 @@ import {
   labelsFrom,
   percent,
   rollbackGoesTo,
+  sharesText,
   weightsFrom
 } from '../versions/versionLabels';
 import { Collapsible } from './collapsible';
@@ -190,6 +191,11 @@ function Version(props: IVersionProps): JSX.Element {
       {labels.length > 0 && (
         <p className="iw-Text iw-mod-quiet">{trans.__('Labels: %1', labels.join(', '))}</p>
       )}
+      {sharesText(trans, entry).map(line => (
+        <p className="iw-Text iw-mod-quiet" key={line}>
+          {line}
+        </p>
+      ))}
       {props.back && (
         <p className="iw-Text iw-mod-quiet">{trans.__('A rollback goes back to it')}</p>
       )}

@@ -148,6 +148,8 @@ export interface IVersionEntry {
   readonly labels: readonly string[];
   /** The part of the calls without a version that it gets. */
   readonly weight: number;
+  /** By the label of a share whose calls go by themselves, the part of these that it gets. Absent from an older server. */
+  readonly shares?: Readonly<Record<string, number>>;
 }
 
 /** What somebody did to a model. */

@@ -29,6 +29,13 @@ export function entryState(
     : ['off', trans.__('Called by its name')];
 }
 
+/** The shares whose calls it gets by themselves, a line each. */
+export function sharesText(trans: TranslationBundle, { shares = {} }: IVersionEntry): string[] {
+  return Object.entries(shares).map(([label, part]) =>
+    trans.__('Gets %1 of the calls of share %2', percent(part), label)
+  );
+}
+
 /** The version that a rollback goes back to, or null; the split that it ends comes first. */
 export function rollbackGoesTo({ versions }: IVersionOverview): string | null {
   const serving = versions.find(({ routed }) => routed);

@@ -7,6 +7,7 @@ import {
   labelsFrom,
   rollbackGoesTo,
   routedText,
+  sharesText,
   weightsFrom
 } from '../../src/versions/versionLabels';
 import { Versions } from '../../src/versions/versionsModel';
@@ -44,6 +45,14 @@ test('a version says whether it serves, gets a part, is named or kept', () => {
   expect(word({})).toBe('Called by its name');
   expect(word({ state: 'stored', loaded_at: 0 })).toBe('Kept, not loaded');
   expect(entryState(trans, entry({ state: 'Failed', loaded_at: 0 }))).toEqual(['bad', 'Failed']);
+});
+
+test('a version says which shares are routed to it', () => {
+  expect(sharesText(trans, entry())).toEqual([]);
+  expect(sharesText(trans, entry({ shares: { 'team-a': 1, 'team-b': 0.25 } }))).toEqual([
+    'Gets 100 % of the calls of share team-a',
+    'Gets 25 % of the calls of share team-b'
+  ]);
 });
 
 test('a rollback ends a split first, then goes to the version before', () => {
