@@ -27,6 +27,7 @@ import { ServicePanel } from './ui/panel';
 import { type IPageStream, STREAM } from './plots/contract';
 import { rememberCollapseState, settingsOf } from './ui/settings';
 import { CommandIDs, DOMAIN, IInferencePanel, IServiceModel, PluginIDs } from './tokens';
+import { tellRollouts } from './versions/rolloutEvents';
 import { addVersionCommands, VERSIONS_IN_PALETTE } from './versions/versionCommands';
 import { rememberPlotSelection } from './ui/plotSelection';
 
@@ -128,6 +129,10 @@ const commands: JupyterFrontEndPlugin<void> = {
     tellFirstCalls(app.serviceManager.events, trans, () => {
       void app.commands.execute(CommandIDs.open);
       panel?.revealEndpoint();
+    });
+    tellRollouts(app.serviceManager.events, trans, name => {
+      void app.commands.execute(CommandIDs.open);
+      panel?.reveal(name, 'versions');
     });
     const category = trans.__('Inference');
     for (const command of [...IN_PALETTE, ...VERSIONS_IN_PALETTE, ...LOAD_IN_PALETTE]) {

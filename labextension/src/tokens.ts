@@ -128,7 +128,7 @@ export const IServiceModel = new Token<IServiceModel>(
 /** The side panel, for other plugins. */
 export interface IInferencePanel {
   /** Scrolls a model into view, with a part of its card expanded. */
-  reveal(name: string, part: 'try' | 'settings'): void;
+  reveal(name: string, part: 'try' | 'settings' | 'versions'): void;
   /** Scrolls the load tests into view, with a model selected. */
   revealLoadTests(name: string): void;
   /** Scrolls the shares into view. */

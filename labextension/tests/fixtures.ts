@@ -6,6 +6,7 @@ import type {
   IModelFigures,
   IModelStatus,
   IOption,
+  IRollout,
   IRun,
   IRunning,
   IService,
@@ -99,6 +100,23 @@ export function model(differs: Partial<IModelStatus> = {}): IModelStatus {
     load_s: 0.1,
     queued: 0,
     notes: [],
+    ...differs
+  };
+}
+
+export function rollout(differs: Partial<IRollout> = {}): IRollout {
+  return {
+    model: 'digits',
+    version: '2',
+    status: 'running',
+    told: '',
+    reason: '',
+    step: 1,
+    steps: [0.25, 1],
+    guard: 'errors<1%',
+    step_ends_at: 1300,
+    changed_at: 1000,
+    clauses: [],
     ...differs
   };
 }

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import threading
+from contextlib import suppress
 
+import numpy as np
 import pytest
 from playwright.sync_api import Locator, expect
 
@@ -12,6 +15,7 @@ from tests.browser.conftest import OpenPage
 from tests.browser.jupyter import Jupyter
 from tests.browser.panel import Panel, calling, open_panel
 from workbench.api import Workbench
+from workbench.errors import WorkbenchError
 
 
 def versions(panel: Panel, name: str = "plus") -> Locator:
@@ -85,3 +89,99 @@ def test_versions_are_seen_split_compared_promoted_and_taken_back(
     agree(panel, "Unload")
     expect(part.get_by_role("status")).to_have_text("Version 2 is unloaded")
     expect(part.get_by_role("button", name="Unload version 2")).to_have_count(0)
+
+
+ROWS = 10
+
+
+class Callers:
+    """Two callers without a pause, until the context is left."""
+
+    def __init__(self, wb: Workbench, name: str) -> None:
+        self.faulty = False
+        """Every other row is the one that the new version does not know."""
+        self._wb, self._name = wb, name
+        self._over = threading.Event()
+        self._threads = [threading.Thread(target=self._call, args=(first,)) for first in (0, 5)]
+
+    def __enter__(self) -> Callers:
+        for each in self._threads:
+            each.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        for each in self._threads:
+            each.join()
+
+    def _call(self, number: int) -> None:
+        while not self._over.is_set():
+            number += 1
+            with suppress(WorkbenchError):
+                row = ROWS - 1 if self.faulty and number % 2 else number % (ROWS - 1)
+                self._wb.predict(self._name, np.array([[row]]))
+
+
+def test_a_rollout_goes_its_steps_is_taken_back_by_its_guard_halted_resumed_and_stopped(
+    lab: Jupyter, wb: Workbench, open_page: OpenPage
+) -> None:
+    wb.load("known", models.save(models.lookup(ROWS), lab.root / "known.onnx"))
+    wb.load("known", models.save(models.lookup(ROWS - 1), lab.root / "fewer.onnx"), route=False)
+    panel = open_panel(open_page(forgive="status of 40[09]"), lab)
+    panel.expect_model("known")
+    part = versions(panel, "known")
+    toast = panel.page.get_by_role("alert").filter(has_text="Rollout of known")
+
+    form = part.get_by_role("form", name="Roll out")
+    send = form.get_by_role("button", name="Roll out version 2")
+
+    def fill(steps: str, every: str, guard: str) -> None:
+        part.get_by_role("button", name="Roll out", exact=True).click()
+        for label, text in (("Steps, in % of the calls", steps), ("Each for", every), ("What must hold", guard)):
+            form.get_by_role("textbox", name=label).fill(text)
+
+    fill("50, 20", "6s", "speed<5%")
+    expect(form).to_contain_text("Rising, up to 100 %")
+    expect(send).to_be_disabled()
+    form.get_by_role("textbox", name="Steps").fill("30, 60, 100")
+    send.click()
+    agree(panel, "Roll out")
+    expect(part.get_by_role("alert")).to_contain_text("A guard's clauses are errors<0.5%")
+    form.get_by_role("textbox", name="What must hold").fill("errors<5%")
+    rollout = part.get_by_role("group", name="Rollout of version 2")
+    clause = rollout.locator('[data-clause="errors<5%"]')
+    with Callers(wb, "known") as callers:
+        send.click()
+        expect(panel.page.get_by_role("dialog")).to_contain_text("It gets 30 %, then 60 %, then 100 %")
+        agree(panel, "Roll out")
+        expect(rollout).to_contain_text("Step 1 of 3: version 2 gets 30 % of the calls")
+        expect(clause).to_contain_text("Holds")
+        expect(rollout).to_contain_text("Step 2 of 3: version 2 gets 60 % of the calls")
+        callers.faulty = True
+        expect(rollout).to_contain_text("Rolled back")
+    expect(clause).to_contain_text("Breached")
+    expect(rollout).to_contain_text("Version 2 gets no calls but those that name it")
+    expect(toast).to_contain_text("errors<5% is breached")
+    expect(part.get_by_role("listitem", name="Version 2")).to_contain_text("Called by its name")
+    assert panel.barriers() == []
+
+    toast.get_by_role("button", name="Show").click()
+    fill("25, 100", "10m", "errors<5%")
+    send.click()
+    agree(panel, "Roll out")
+    expect(rollout).to_contain_text("Step 1 of 2: version 2 gets 25 % of the calls, for 9 min")
+    expect(rollout.locator("[aria-current]")).to_have_text("25 %")
+    expect(toast).to_contain_text("step 1 of 2, 25 %")
+    expect(toast).to_have_count(1)
+    expect(part.get_by_role("button", name="Roll out", exact=True)).to_have_count(0)
+    assert panel.barriers() == []
+    wb.route("known", {"2": 0.4})
+    expect(rollout).to_contain_text("Halted")
+    expect(toast).to_contain_text("routed by hand")
+    rollout.get_by_role("button", name="Resume").click()
+    expect(rollout).to_contain_text("Under way")
+    rollout.get_by_role("button", name="Stop the rollout").click()
+    agree(panel, "Stop")
+    expect(rollout).to_contain_text("Stopped")
+    expect(part.get_by_role("button", name="What served when")).to_be_visible()
+    assert {wb.predict("known", np.array([[0]])).version for _ in range(8)} == {"1"}

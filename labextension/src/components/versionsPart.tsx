@@ -16,6 +16,8 @@ import {
 import { Collapsible } from './collapsible';
 import { useCollapse, usePanel } from './panelContext';
 import { Button, ErrorMessage, Field, State } from './primitives';
+import { RolloutForm, RolloutPart } from './rolloutPart';
+import { useRollout } from './useRollout';
 import { VersionCompare } from './versionCompare';
 
 interface IProps {
@@ -61,6 +63,8 @@ export function VersionsPart({ name, statuses, able }: IProps): JSX.Element {
     .map(each => [each.version, each.state, each.routed, each.version_labels, each.weight].join())
     .join(';');
   React.useEffect(() => void refresh(), [refresh, standing]);
+  const root = React.useRef<HTMLDivElement>(null);
+  const rollout = useRollout(model.versions, name, found, root, refresh);
 
   const act: Act = async work => {
     setTrouble('');
@@ -89,7 +93,7 @@ export function VersionsPart({ name, statuses, able }: IProps): JSX.Element {
   const toggle = (what: Open, version: string) =>
     setOpen(open?.what === what && open.version === version ? null : { what, version });
   return (
-    <div className="iw-Part" role="group" aria-label={trans.__('Versions of %1', name)}>
+    <div className="iw-Part" role="group" aria-label={trans.__('Versions of %1', name)} ref={root}>
       <ul className="iw-Versions">
         {[...found.versions].reverse().map(each => (
           <Version
@@ -116,6 +120,13 @@ export function VersionsPart({ name, statuses, able }: IProps): JSX.Element {
             onClick={() => toggle('split', '')}
           />
         )}
+        {serving && beside.length > 0 && rollout?.status !== 'running' && (
+          <Button
+            label={trans.__('Roll out')}
+            disabled={!can}
+            onClick={() => toggle('rollout', '')}
+          />
+        )}
         {back !== null && (
           <Button
             label={
@@ -136,7 +147,23 @@ export function VersionsPart({ name, statuses, able }: IProps): JSX.Element {
         <SplitForm
           beside={beside}
           able={can}
+          by={found.by ?? ''}
           onSplit={(weights, by) => void act(() => actions.split(name, weights, by))}
+        />
+      )}
+      {open?.what === 'rollout' && rollout?.status !== 'running' && (
+        <RolloutForm
+          beside={beside}
+          able={can}
+          onBegin={asked => void act(() => actions.beginRollout(name, asked))}
+        />
+      )}
+      {rollout && (
+        <RolloutPart
+          rollout={rollout}
+          able={can}
+          onStop={() => void act(() => actions.stopRollout(name, rollout))}
+          onResume={() => void act(() => actions.resumeRollout(name))}
         />
       )}
       {open?.what === 'compare' && serving && (
@@ -155,7 +182,7 @@ export function VersionsPart({ name, statuses, able }: IProps): JSX.Element {
   );
 }
 
-type Open = 'split' | 'compare' | 'label';
+type Open = 'split' | 'rollout' | 'compare' | 'label';
 
 interface IVersionProps {
   readonly entry: IVersionEntry;
@@ -264,11 +291,13 @@ function Act(props: { word: string; of: string; able: boolean; onClick: () => vo
 interface ISplitProps {
   readonly beside: readonly IVersionEntry[];
   readonly able: boolean;
+  /** What keeps calls on one side now. */
+  readonly by: string;
   readonly onSplit: (weights: Readonly<Record<string, number>>, by: string) => void;
 }
 
 /** Which part of the calls each version gets beside the one that serves. */
-function SplitForm({ beside, able, onSplit }: ISplitProps): JSX.Element {
+function SplitForm({ beside, able, by: before, onSplit }: ISplitProps): JSX.Element {
   const { trans } = usePanel();
   const [typed, setTyped] = React.useState<Readonly<Record<string, string>>>(() =>
     Object.fromEntries(
@@ -278,7 +307,7 @@ function SplitForm({ beside, able, onSplit }: ISplitProps): JSX.Element {
       ])
     )
   );
-  const [by, setBy] = React.useState('');
+  const [by, setBy] = React.useState(before);
   const weights = weightsFrom(trans, typed);
   const isWrong = typeof weights === 'string';
   return (

@@ -167,6 +167,50 @@ export interface IVersionOverview {
   readonly versions: readonly IVersionEntry[];
   /** The oldest first. */
   readonly history: readonly IVersionEvent[];
+  /** The parameter whose value keeps calls on one side of a split. Absent from an older server. */
+  readonly by?: string;
+}
+
+export type RolloutStatus = 'running' | 'halted' | 'rolled back' | 'stopped' | 'done';
+
+export type Finding = 'holds' | 'breached' | 'too little to tell' | 'not judged';
+
+/** What the calls so far say of one clause of a guard. */
+export interface IRolloutClause {
+  readonly clause: string;
+  readonly finding: Finding;
+  /** In words; empty where nothing was measured yet. */
+  readonly measured: string;
+  readonly calls: number;
+}
+
+/** A version that is to get more and more of the calls by itself. Times are Unix times. */
+export interface IRollout {
+  readonly model: string;
+  readonly version: string;
+  readonly status: RolloutStatus;
+  /** What it is now, in a sentence. */
+  readonly told: string;
+  /** Why it is not running any more, or why its evidence began anew; else empty. */
+  readonly reason: string;
+  /** From 1; of one that is over, the step in which it ended. */
+  readonly step: number;
+  /** The parts of the calls, from 0 to 1. */
+  readonly steps: readonly number[];
+  readonly guard: string;
+  /** When this step's time is over; with too few calls it takes longer. */
+  readonly step_ends_at: number;
+  /** When its status or its step changed last. */
+  readonly changed_at: number;
+  readonly clauses: readonly IRolloutClause[];
+}
+
+/** The rollout to begin. */
+export interface IRolloutRequest {
+  readonly version: string;
+  readonly steps: readonly number[];
+  readonly every_s: number;
+  readonly guard: string;
 }
 
 /** The result of a rollback, or of a change of the parts of the calls. */

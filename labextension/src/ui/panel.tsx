@@ -57,7 +57,7 @@ export class ServicePanel extends VisibleWidget implements IInferencePanel {
     this.draw();
   }
 
-  reveal(name: string, part: 'try' | 'settings'): void {
+  reveal(name: string, part: 'try' | 'settings' | 'versions'): void {
     this.collapseState.set('models', true);
     this.collapseState.set(`model:${name}`, true);
     this.collapseState.set(`${part}:${name}`, true);

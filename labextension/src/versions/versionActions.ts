@@ -1,5 +1,7 @@
 import type { TranslationBundle } from '@jupyterlab/translation';
-import type { IVersionOverview } from '../service/wire';
+import type { IRollout, IRolloutRequest, IVersionOverview } from '../service/wire';
+import { capitalized } from '../ui/labels';
+import { spelled, stepsText } from './rolloutLabels';
 import { isSplit, percent, rollbackGoesTo, routedText } from './versionLabels';
 import type { Versions } from './versionsModel';
 
@@ -68,6 +70,37 @@ export class VersionActions {
       trans.__('Roll back')
     );
     return agreed ? routedText(trans, await this._versions.rollback(name)) : null;
+  }
+
+  async beginRollout(name: string, asked: IRolloutRequest): Promise<string | null> {
+    const trans = this._trans;
+    const { version, steps, every_s, guard } = asked;
+    const agreed = await this._ask(
+      trans.__('Roll version %1 of %2 out?', version, name),
+      trans.__(
+        'It gets %1 of the calls that name no version, each for %2 or until there are enough to tell. Where %3 does not hold, it gets none any more, at once.',
+        stepsText(trans, steps),
+        spelled(every_s),
+        guard
+      ),
+      trans.__('Roll out')
+    );
+    return agreed ? capitalized((await this._versions.beginRollout(name, asked)).told) : null;
+  }
+
+  async stopRollout(name: string, { version }: IRollout): Promise<string | null> {
+    const trans = this._trans;
+    const agreed = await this._ask(
+      trans.__('Stop the rollout of %1?', name),
+      trans.__('Version %1 then gets no calls but those that name it.', version),
+      trans.__('Stop')
+    );
+    return agreed ? capitalized((await this._versions.stopRollout(name)).told) : null;
+  }
+
+  /** Changes nothing of which version gets which calls at once, so it does not ask. */
+  async resumeRollout(name: string): Promise<string> {
+    return capitalized((await this._versions.resumeRollout(name)).told);
   }
 
   /** Has exactly these labels point to the version. They change no call but those that name them. */

@@ -1,4 +1,11 @@
-import type { IRouted, IVersionComparison, IVersionOverview } from '../service/wire';
+import { RequestError } from '../service/requests';
+import type {
+  IRollout,
+  IRolloutRequest,
+  IRouted,
+  IVersionComparison,
+  IVersionOverview
+} from '../service/wire';
 
 /** Requests to the server extension; each rejects with a RequestError. */
 export interface IVersionsApi {
@@ -23,6 +30,33 @@ export class Versions {
   /** Ends a split, or else has the version serve that served before. */
   rollback(name: string): Promise<IRouted> {
     return this._api.post(`${path(name)}/rollback`, {});
+  }
+
+  /** The last rollout of a model; null if there was none, also of a service that knows none. */
+  async rollout(name: string): Promise<IRollout | null> {
+    try {
+      const at = `${path(name)}/rollout?no_track_activity=1`;
+      return (await this._api.get<{ rollout: IRollout | null }>(at)).rollout;
+    } catch (error) {
+      if (error instanceof RequestError && error.status === 404) {
+        return null;
+      }
+      throw error;
+    }
+  }
+
+  beginRollout(name: string, asked: IRolloutRequest): Promise<IRollout> {
+    return this._api.post(`${path(name)}/rollout`, asked);
+  }
+
+  /** Ends a rollout: its version gets no calls but those that name it. */
+  stopRollout(name: string): Promise<IRollout> {
+    return this._api.post(`${path(name)}/rollout/stop`, {});
+  }
+
+  /** Begins the step again in which a rollout was halted. */
+  resumeRollout(name: string): Promise<IRollout> {
+    return this._api.post(`${path(name)}/rollout/resume`, {});
   }
 
   /** Has labels point to versions; null takes one away. */
