@@ -308,6 +308,9 @@ async def test_a_kept_answer_says_that_it_is_one(way: tuple[Ways, Way]) -> None:
     ways.house.session.batches.clear()
     assert await ask(ways, Ask()) == Answered([1.0, 2.0], cache="hit")
     record = await ended(ways)
+    (counted,) = (await ways.house.call("GET", "/v2/models/digits/stats")).json["model_stats"]
+    spent = counted["inference_stats"]
+    assert (spent["cache_hit"]["count"], spent["cache_miss"]["count"], spent["success"]["count"]) == (1, 1, 2)
     assert (record.model, record.version, record.id, record.error) == ("digits", "1", "seven", "")
     assert record.timings is not None and (record.timings.rows, record.timings.batch_size) == (1, 0)
     assert ways.house.session.batches == []

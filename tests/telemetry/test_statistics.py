@@ -7,6 +7,7 @@ import pytest
 
 from tests.helpers.clock import Clock
 from tests.telemetry.statuses import ready
+from workbench.core.cache_figures import CacheFigures
 from workbench.core.messages import ReleaseReason, Timings
 from workbench.core.model import ModelState
 from workbench.core.ports import Outcome
@@ -46,6 +47,15 @@ def test_statistics_are_the_figures_of_each_version_that_is_known() -> None:
     assert found.by_size[1].compute.nanoseconds == 750_000_000
     (untouched,) = statistics(state, "b")
     assert (untouched.rows, untouched.by_size, untouched.last_inference_at) == (0, (), 0.0)
+
+
+def test_the_result_cache_is_counted_as_triton_counts_it_and_of_the_latest_load() -> None:
+    metrics = Metrics(Clock())
+    figures = CacheFigures(hits=3, joined=2, misses=5, remote=1)
+    before = dataclasses.replace(ready("a", loaded_at=1.0), cache=CacheFigures(hits=9), state=ModelState.DRAINING)
+    metrics.watch(lambda: [dataclasses.replace(ready("a", loaded_at=2.0), cache=figures), before, ready("b")])
+    counts = [(each.cache_hits, each.cache_misses) for each in statistics(metrics.state())]
+    assert counts == [(6, 5), (0, 0)]
 
 
 def test_figures_of_an_interval_have_its_times_by_size() -> None:

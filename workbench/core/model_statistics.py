@@ -50,5 +50,9 @@ class ModelStatistics:
     """... inside the runtime, for the whole batch."""
     split: Spent = Spent()
     """... splitting the outputs, and getting back to the event loop."""
+    cache_hits: int = 0
+    """Requests that its result cache answered without a run of their own."""
+    cache_misses: int = 0
+    """Requests that were looked for in its result cache, and had to be run."""
     by_size: tuple[BatchStatistics, ...] = ()
     """In the order of their sizes."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
+from workbench.core.cache_figures import CacheFigures
 from workbench.core.model import ModelStatus
 from workbench.core.model_statistics import BatchStatistics, ModelStatistics, Spent
 from workbench.core.ports import Outcome
@@ -15,12 +17,19 @@ from workbench.telemetry.share_usage import ModelUse, ShareUsage
 
 def statistics(state: State, name: str | None = None, version: str | None = None) -> list[ModelStatistics]:
     """Return the statistics of all present versions, or of one model, or of one version, since each was loaded."""
-    known = sorted({(status.name, status.version) for status in state.statuses})
+    latest = {(each.name, each.version): each for each in sorted(state.statuses, key=lambda each: each.loaded_at)}
     return [
-        of_version(key[0], key[1], _since_load(state, key))
-        for key in known
+        _with_cache(of_version(*key, _since_load(state, key)), latest[key].cache)
+        for key in sorted(latest)
         if name in (None, key[0]) and version in (None, key[1])
     ]
+
+
+def _with_cache(found: ModelStatistics, cache: CacheFigures | None) -> ModelStatistics:
+    """`found`, with what the result cache of the same load was asked for."""
+    if cache is None:
+        return found
+    return replace(found, cache_hits=cache.looked - cache.misses, cache_misses=cache.misses)
 
 
 def share_statistics(
@@ -32,7 +41,7 @@ def share_statistics(
 ) -> list[ModelStatistics]:
     """Return the same of what one share alone did, since the service started, of the models that it `sees`.
 
-    What it is not told is what batches its requests were in: they tell of other callers.
+    What it is not told is what batches its requests were in, and what the result cache had: they tell of other callers.
     """
     used = usage.versions()
     return [
