@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -55,14 +55,19 @@ class Watched:
     root: Path
     engine: Engine
     tidied: int = 0
+    recorded: list[tuple[str, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         async def tidy() -> None:
             self.tidied += 1
 
+        async def record(action: str, name: str, detail: str) -> None:
+            assert name == "m"
+            self.recorded.append((action, detail))
+
         self.reader = TreeReader([self.root])
         self.settled = SettledChanges({}, rest_s=0)
-        self.follower = FolderFollower(self.engine, [LocalRepository(self.root)], tidy=tidy)
+        self.follower = FolderFollower(self.engine, [LocalRepository(self.root)], tidy=tidy, record=record)
 
     def save(self, version: int, amount: float | None = None) -> Path:
         model = models.add_constant(version if amount is None else amount)
@@ -113,6 +118,30 @@ async def test_a_new_version_takes_over_and_a_removed_one_falls_back(watched: Wa
     await watched.look()
     assert watched.engine.statuses("m") == []
     assert watched.tidied == 4
+
+
+async def test_what_served_when_is_written_down_and_nothing_that_failed_or_changed_nothing(watched: Watched) -> None:
+    watched.save(2)
+    await watched.look()
+    watched.save(3).write_bytes(b"half a fi")
+    await watched.look()
+    watched.save(2, 20)
+    await watched.look()
+    (watched.root / "m" / "model.toml").write_text('versions = "latest:2"\n')
+    await watched.look()
+    shutil.rmtree(watched.root / "m" / "2")
+    await watched.look()
+    shutil.rmtree(watched.root / "m")
+    await watched.look()
+    assert watched.recorded == [
+        ("load", "version 1 of the repository"),
+        ("load", "version 2 of the repository, in place of 1"),
+        ("load", "version 2 of the repository with its new files or settings"),
+        ("set", "the settings in the repository"),
+        ("load", "version 1 of the repository, in place of 2"),
+        ("unload", "version 2, gone from the repository"),
+        ("unload", "its folder in the repository is gone"),
+    ]
 
 
 async def test_a_broken_version_is_told_once_and_what_serves_goes_on(

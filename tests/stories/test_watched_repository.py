@@ -14,6 +14,7 @@ from tests import models
 from tests.helpers.service_process import Serve, worker_of
 from tests.helpers.waiting import until
 from tests.stories.actors import full_disk
+from workbench import connect
 
 ROW = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [0] * 4}]}
 
@@ -105,6 +106,10 @@ def test_no_call_fails_or_is_wrong_whatever_is_done_to_the_folder(serve: Serve, 
         load.serves("5")
     assert not load.failed
     assert set(load.answers) == {("3", 3.0), ("5", 5.0)}
+    with connect(serve.published["url"], token_file=serve.published["token_file"]) as wb:
+        history = [(each.who, each.action, each.detail) for each in wb.versions("m").history]
+    assert ("service", "load", "version 2 of the repository, in place of 1") in history
+    assert history[-1] == ("service", "load", "version 5 of the repository, in place of 3")
 
 
 def test_a_worker_that_follows_serves_what_is_whole_and_a_model_that_is_deleted_goes(

@@ -18,6 +18,10 @@ from workbench.repository.settled_changes import FolderChange
 log = logging.getLogger("workbench.repository")
 
 
+Record = Callable[[str, str, str], Awaitable[object]]
+"""Writes down an action that was done: its name as in the audit, the model, and the detail."""
+
+
 class FollowingEngine(Protocol):
     """What is asked of the engine."""
 
@@ -54,11 +58,13 @@ class FolderFollower:
         *,
         allow_code: bool = False,
         tidy: Callable[[], Awaitable[object]],
+        record: Record,
     ) -> None:
         self._engine = engine
         self._repositories = tuple(repositories)
         self._allow_code = allow_code
         self._tidy = tidy
+        self._record = record
         self._broken: dict[str, set[str]] = {}
         """Versions whose files failed, and are the same still."""
         self._told: dict[str, str] = {}
@@ -132,7 +138,7 @@ class FolderFollower:
                     return
                 broken.add(target)
                 continue
-            _log_loaded(name, routed, result)
+            await self._loaded(name, routed, result)
             return
 
     async def _drop(self, change: FolderChange) -> None:
@@ -144,6 +150,7 @@ class FolderFollower:
         if not change.versions and statuses and (routed is None or routed in change.gone):
             await self._engine.unload(name)
             log.info("model %s: its folder in the repository is gone, and so it was unloaded", name)
+            await self._record("unload", name, "its folder in the repository is gone")
             return
         for each in statuses:
             if each.version == routed:
@@ -159,6 +166,25 @@ class FolderFollower:
                     continue  # somebody was faster, or it went as the setting `versions` has it
                 if each.state is ModelState.READY:
                     log.info("model %s: version %s is gone from the repository, and was unloaded", name, each.version)
+                    await self._record("unload", name, f"version {each.version}, gone from the repository")
+
+    async def _loaded(self, name: str, before: str | None, result: LoadResult) -> None:
+        """Tell of a load that went well. `before` served until then."""
+        if result.unchanged:
+            return
+        version = result.status.version
+        if result.live:
+            log.info("model %s: its settings are those of the repository now", name)
+            await self._record("set", name, "the settings in the repository")
+            return
+        instead = detail = ""
+        if before == version:
+            instead = detail = " with its new files or settings"
+        elif before is not None:
+            instead, detail = f" in place of version {before}", f", in place of {before}"
+        text = "model %s: version %s of the repository serves%s, after %.2f s"
+        log.info(text, name, version, instead, result.seconds)
+        await self._record("load", name, f"version {version} of the repository{detail}")
 
     def _routed(self, name: str) -> str | None:
         return next((each.version for each in self._engine.statuses(name) if each.routed), None)
@@ -187,17 +213,3 @@ def takes_over(
         return True
     # One that is as it was takes no place that somebody gave to another version, nor is it loaded after an unload.
     return target == routed and not change.changed.isdisjoint(wanted)
-
-
-def _log_loaded(name: str, before: str | None, result: LoadResult) -> None:
-    if result.unchanged:
-        return
-    version = result.status.version
-    if result.live:
-        log.info("model %s: its settings are those of the repository now", name)
-        return
-    instead = ""
-    if before is not None:
-        instead = " with its new files or settings" if before == version else f" in place of version {before}"
-    text = "model %s: version %s of the repository serves%s, after %.2f s"
-    log.info(text, name, version, instead, result.seconds)

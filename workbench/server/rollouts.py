@@ -22,7 +22,7 @@ from workbench.core.rollout_view import ClauseView, RolloutView
 from workbench.core.shadow_figures import ShadowFigures
 from workbench.engine import Engine
 from workbench.errors import Conflict, NotFound, StorageError, WorkbenchError
-from workbench.server.audit.audit_log import AuditLog, Noted, Source
+from workbench.server.audit.audit_log import AuditLog
 from workbench.server.persistence import ModelPersistence
 from workbench.telemetry.counters import Counters
 from workbench.telemetry.metrics import Metrics
@@ -45,9 +45,6 @@ from workbench.versions.rollout import (
     told,
 )
 from workbench.versions.traffic_split import weight_of
-
-SERVICE = Source("service", "service", "", "")
-"""In the audit: nobody asked for it but the rollout itself."""
 
 log = logging.getLogger("workbench.rollouts")
 
@@ -307,8 +304,7 @@ class Rollouts:
     async def _tell(self, rollout: RolloutState) -> None:
         """From here on others see it."""
         if rollout.status is not RolloutStatus.STOPPED:  # that is somebody's, and written down as theirs
-            async with self._audit.noting("rollout", SERVICE, Noted(rollout.model, told(rollout))):
-                pass
+            await self._audit.done_by_service("rollout", rollout.model, told(rollout))
         fine = rollout.status in (RolloutStatus.RUNNING, RolloutStatus.DONE, RolloutStatus.STOPPED)
         log.log(logging.INFO if fine else logging.WARNING, "rollout of %s, %s", rollout.model, told(rollout))
         self._rollouts[rollout.model] = rollout

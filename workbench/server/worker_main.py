@@ -421,11 +421,17 @@ def _dump_stacks() -> None:
 async def _watched(service: Service, repositories: Sequence[LocalRepository]) -> tuple[RepositoryWatch, FolderEvents]:
     """What follows the changes of the repositories from now on. It is still to be run."""
     engine, poll_s = service.engine, service.config.repository_poll_s
+
+    async def record(action: str, name: str, detail: str) -> None:
+        if not service.starting:  # what a start brings back was done by nobody
+            await service.audit.done_by_service(action, name, detail)
+
     follower = FolderFollower(
         engine,
         repositories,
         allow_code=service.config.python_functions == "on",
         tidy=lambda: service.persistence.tidy(engine),
+        record=record,
     )
     roots = [each.root for each in repositories]
     watch = RepositoryWatch(TreeReader(roots), follower.follow, poll_s)

@@ -55,6 +55,9 @@ class Source:
     """No token came with it: anybody can have it done, or refused, any number of times."""
 
 
+_SERVICE: Final = Source("service", "service", "", "")
+
+
 @dataclass(slots=True)
 class Noted:
     """What is to be written down about an action under way. Whoever does it fills this in."""
@@ -107,6 +110,11 @@ class AuditLog:
                 written = self._write(partial(self._store.add, self._entry(action, outcome, source, noted)), 1)
                 if outcome == "ok":
                     await asyncio.shield(written)
+
+    async def done_by_service(self, action: str, subject: str, detail: str) -> None:
+        """Write down what the service did for which nobody asked at that moment."""
+        async with self.noting(action, _SERVICE, Noted(subject, detail)):
+            pass
 
     def refused(self, action: str, outcome: str, source: Source) -> None:
         """Count a refusal among those of this minute that are alike."""
