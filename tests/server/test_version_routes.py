@@ -145,6 +145,9 @@ async def test_calls_are_split_and_a_key_or_a_side_of_their_own_decides(house: H
     asked = {"weights": {"canary": 0.25}, "by": "user"}
     reply = await house.call("POST", "/control/models/digits/route", asked)
     assert (reply.status, reply.json["weights"]) == (200, {"1": 0.75, "2": 0.25})
+    text = (await house.call("GET", "/metrics")).body.decode()
+    for version, part in (("1", 0.75), ("2", 0.25)):
+        assert f'infer_model_weight{{model="digits",version="{version}"}} {part}' in text
 
     async def ran(sent: dict[str, object] | bytes, **headers: str) -> str:
         answer = await house.call("POST", f"{DIGITS}/infer", sent, **headers)

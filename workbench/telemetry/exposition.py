@@ -157,6 +157,9 @@ def _models(state: State) -> Iterator[Family]:
     depth = gauge("infer_queue_depth", "Requests that wait for a runner", *_VERSION)
     states = gauge("infer_model_state", "1 for the state that the version is in, else 0", *_VERSION, "state")
     routed = gauge("infer_model_routed", "1 where requests that name no version come here", *_VERSION)
+    weight = gauge(
+        "infer_model_weight", "The part of the calls that name no version which comes here, 0 to 1", *_VERSION
+    )
     load = gauge("infer_model_load_seconds", "From Loading to Ready", *_VERSION)
     size = gauge("infer_model_size_bytes", "The model's files on the disk", *_VERSION)
     info = gauge("infer_model_info", "Always 1; what the version runs on", *_VERSION, "platform", "device")
@@ -166,10 +169,11 @@ def _models(state: State) -> Iterator[Family]:
         for each in ModelState:
             states.add((*key, each.value), int(status.state is each))
         routed.add(key, int(status.routed))
+        weight.add(key, status.weight)
         load.add(key, status.load_s)
         size.add(key, status.size_bytes)
         info.add((*key, status.platform, status.device), 1)
-    yield from (depth, states, routed, load, size, info)
+    yield from (depth, states, routed, weight, load, size, info)
 
 
 def _circuits(state: State) -> Iterator[Family]:
