@@ -60,7 +60,7 @@ def traffic(house: House, version: str, calls: int, failed: int = 0) -> None:
 
 async def test_a_rollout_goes_through_its_steps_and_then_its_version_serves(house: House, tmp_path: Path) -> None:
     await with_version_2(house, tmp_path)
-    begin = await begun(house)
+    begin = await begun(house, version="v2")
     assert (begin["status"], begin["told"]) == ("running", "version 2: step 1 of 2, 10 %")
     assert await weights(house) == {"1": 0.9, "2": 0.1}
     await until(house, lambda found: found["step"] == 2)

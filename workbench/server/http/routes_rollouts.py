@@ -51,7 +51,9 @@ class RolloutRoutes:
             asked.least_calls,
             asked.by,
         )
-        return _answer(await self._rollouts.start(call.params["name"], asked.version, plan))
+        found = await self._rollouts.start(call.params["name"], asked.version, plan)
+        call.noted.detail = f"version {found.version}, begin; {found.guard}"  # asked for as v2 or by a label, maybe
+        return _answer(found)
 
     async def stop(self, call: Call) -> Response:
         found = await self._rollouts.stop(call.params["name"], f"by {call.caller.name}")
