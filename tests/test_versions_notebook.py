@@ -1,4 +1,4 @@
-"""The notebook of a better version and a faulty one, run in a real kernel: what it shows."""
+"""The notebook of a better version and of faulty ones, run in a real kernel: what it shows."""
 
 from __future__ import annotations
 
@@ -51,8 +51,20 @@ def test_the_fault_of_the_third_is_found_before_it_gets_a_call() -> None:
     assert shown("unload digits:3") == ["digits:3 is unloaded"]
 
 
-def test_it_is_promoted_taken_back_and_listed() -> None:
-    said = "digits version 2 gets all calls without a version instead of version 1"
-    assert shown("route digits v2") == [said, said]
-    assert "version 1 serves again instead of version 2" in shown("rollback")[0]
+def test_the_guard_finds_the_fault_of_the_fourth_and_takes_it_back() -> None:
+    assert "digits version 1 gets all calls without a version again: the split has ended" in shown("rollback")[0]
+    assert "version 4: step 1 of 2, 50 %" in shown("rollout digits v4")[0]
+    found = shown('wb.rollout("digits").wait()')[0]
+    assert "version 4: rolled back at 50 %: p50<1.5x is breached" in found
+    assert re.search(r"errors<1% holds 0 % [2-9]\d\d p50<1\.5x breached", found), found
+    assert shown("unload digits:4") == ["digits:4 is unloaded"]
+
+
+def test_it_is_promoted_step_by_step_taken_back_and_listed() -> None:
+    assert "version 2: step 1 of 2, 50 %" in shown("rollout digits v2")[0]
+    assert "version 2: done, it serves" in shown('wb.rollout("digits").wait()')[1]
+    assert shown("route digits v2") == ["digits version 2 gets all calls without a version instead of version 1"]
+    assert "version 1 serves again instead of version 2" in shown("rollback")[1]
+    (listed,) = shown("infer versions")
+    assert "rollout: version 4: rolled back at 50 %" in listed and "rollout: version 2: done, it serves" in listed
     assert "1 Ready those that name 1; a rollback goes back to it" in shown("infer versions")[0]
