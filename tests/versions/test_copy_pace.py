@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from workbench.versions.copy_pace import FAILED_REST_S, LONGEST_REST_S, MOST_COPIES, SHARE, CopyPace
+import pytest
+
+from workbench.versions.copy_pace import (
+    FAILED_REST_S,
+    LONGEST_REST_S,
+    MOST_COPIES,
+    QUIET_RUNS,
+    QUIET_S,
+    SHARE,
+    CopyPace,
+)
 
 
 def spent(pace: CopyPace, run_s: float, seconds: float) -> tuple[float, int]:
-    """(the part of the time that copies take, how many ran) where each copy of a run takes `run_s`."""
+    """(the part of the time that copies take, how many ran) where each copy of a run takes `run_s`, and calls come all
+    the time."""
     now, busy, copies = 0.0, 0.0, 0
     while now < seconds:
-        now += pace.wait_s(now)
+        pace.called(now)
+        while wait_s := pace.wait_s(now):
+            now += min(wait_s, QUIET_S / 2)
+            pace.called(now)
         took = run_s * pace.copies
         now, busy, copies = now + took, busy + took, copies + pace.copies
         pace.ran(pace.copies, took, now)
@@ -36,12 +50,38 @@ def test_short_runs_are_put_together_up_to_a_callers_run() -> None:
     pace.answered(10e-3)
     spent(pace, 1e-5, 1)
     assert pace.copies == MOST_COPIES
-    pace.ran(MOST_COPIES, 40e-3, 1.0)
-    assert pace.copies == MOST_COPIES // 4
+    for expected in (MOST_COPIES, MOST_COPIES // 4):  # the second time it is no chance any more
+        pace.ran(MOST_COPIES, 40e-3, 1.0)
+        assert pace.copies == expected
+
+
+def test_one_long_run_is_followed_by_its_share_of_rest_and_two_by_more() -> None:
+    pace = CopyPace()
+    pace.answered(1e-3)
+    pace.called(0.0)
+    rests = []
+    for _ in range(2):
+        pace.ran(1, 0.1, 0.0)
+        pace.called(1e9)  # calls come all the time
+        rests.append(pace.wait_s(0.0))
+    assert rests == [pytest.approx(0.1 * (1 / SHARE - 1)), LONGEST_REST_S]
+
+
+def test_where_no_call_comes_copies_do_not_rest() -> None:
+    pace = CopyPace()
+    pace.answered(1e-3)
+    pace.called(0.0)
+    for _ in range(2):
+        pace.ran(1, 0.1, 0.0)
+    assert pace.wait_s(0.0) == pytest.approx(QUIET_RUNS * 0.1)
+    assert pace.wait_s(0.31) == 0
+    pace.called(0.31)
+    assert pace.wait_s(0.31) > 0.2
 
 
 def test_failures_rest_for_longer_and_longer_and_one_success_ends_that() -> None:
     pace = CopyPace()
+    pace.called(1e9)
     waits = []
     for _ in range(12):
         pace.ran(1, 1e-3, 0.0, failed=True)

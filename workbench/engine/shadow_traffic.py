@@ -43,7 +43,7 @@ MOST_WAITING = 256
 MOST_BYTES = 64 << 20
 """What copies that wait may take, of all shadows together."""
 
-LONGEST_WAIT_S = 2.0
+LONGEST_WAIT_S = 10.0
 """Seconds after which a copy that could not run is dropped."""
 
 GATHER_S = 1e-3
@@ -129,6 +129,7 @@ class ShadowTraffic:
 
     def takes(self, request: InferRequest) -> bool:
         """Whether to `offer` the request with its answer."""
+        self._pace.called(self._clock())
         if request.sequence is not None or not self._sample.takes(key_of(request, self._plan.by)):
             return False
         if len(self._waiting) >= MOST_WAITING:
