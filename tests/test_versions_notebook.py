@@ -68,3 +68,18 @@ def test_it_is_promoted_step_by_step_taken_back_and_listed() -> None:
     (listed,) = shown("infer versions")
     assert "rollout: version 4: rolled back at 50 %" in listed and "rollout: version 2: done, it serves" in listed
     assert "1 Ready those that name 1; a rollback goes back to it" in shown("infer versions")[0]
+
+
+def test_as_a_shadow_it_answers_a_copy_of_the_calls_and_the_rows_that_differ_are_there() -> None:
+    route, ended = shown("--shadow")
+    assert "a shadow gets copies version 2 a copy of 100 % of them" in route
+    (report,) = shown("infer shadow digits")
+    assert "digits version 2 as a shadow of version 1: a copy of 100 % of the calls" in report
+    compared = re.search(r"40 calls to copy: (\d+) compared, 0 failed, \d+ dropped.*, 0 waiting", report)
+    assert compared is not None and int(compared[1]) > 10, report
+    label = re.search(r"label (\d+) (\d+\.?\d*) % (\d+) ", report)
+    assert label is not None and 50 < float(label[2]) < 100, report
+    (row,) = shown("examples[0]")
+    serving, shadow = re.findall(r"array\(\[(\d)\]", row)
+    assert serving != shadow
+    assert "no version gets copies" in ended

@@ -15,6 +15,7 @@ from workbench.client.table import Cell, Column, Table, heading_html, output_htm
 from workbench.core.version_overview import VersionEntry, VersionOverview
 from workbench.errors import InvalidInput
 from workbench.protocols.control import LoadAnswer
+from workbench.versions.labels import version_meant
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -97,7 +98,7 @@ def route_card(
     """Which version gets which part of the calls, or of their copies."""
     status = done.status
     copied = {
-        f"version {version}": f"a copy of {part * 100:g} % of them" for version, part in (shadow or {}).items() if part
+        _named(version): f"a copy of {part * 100:g} % of them" for version, part in (shadow or {}).items() if part
     }
     if shadow is not None and len(weights) < 2:
         copies = "a shadow gets copies" if copied else "no version gets copies"
@@ -125,6 +126,12 @@ def share_route_card(name: str, share: str, weights: Mapping[str, float]) -> Car
             {},
         )
     return Card(f"{name}: calls of share {share} without a version are split", facts)
+
+
+def _named(version: str) -> str:
+    """The version, or the label, that was asked for."""
+    meant = version_meant(version)
+    return f"version {meant}" if meant.isdecimal() else meant
 
 
 def labels_card(name: str, labels: Mapping[str, str]) -> Card:
