@@ -37,9 +37,16 @@ $(PANEL): $(PANEL_SOURCES) | $(STAMP)
 
 panel: $(STAMP) $(PANEL) ## the side panel, built anew where its sources changed
 
-lab: panel ## JupyterLab on the quickstart, with the side panel beside it
+# JupyterLab saves the notebooks with their outputs, so it gets copies; what you did to one stays until you delete it.
+lab/notebooks: $(wildcard notebooks/*.ipynb)
+	mkdir -p $@
+	ln -sfn ../docs lab/docs
+	for each in $^; do test -e lab/$$each || cp $$each lab/$$each; done
+	@touch $@
+
+lab: panel lab/notebooks ## JupyterLab on a copy of the quickstart in lab/, with the side panel beside it
 	$(BIN)/jupyter lab workspaces import --name quickstart binder/quickstart.jupyterlab-workspace
-	$(BIN)/jupyter lab --LabApp.default_url=/lab/workspaces/quickstart $(LAB_OPTIONS)
+	$(BIN)/jupyter lab --ServerApp.root_dir=$(CURDIR)/lab --LabApp.default_url=/lab/workspaces/quickstart $(LAB_OPTIONS)
 
 check: panel ## format, lint, types, layers
 	$(BIN)/ruff format --check .

@@ -12,7 +12,7 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 from sklearn.datasets import load_digits
-from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
 from traitlets.config import Config
 
 import workbench
@@ -34,7 +34,7 @@ def shell(workplace: SharedService) -> Iterator[InteractiveShell]:
 @cache
 def fitted() -> dict[str, object]:
     X, y = load_digits(return_X_y=True)
-    return {"X_test": X, "clf": LogisticRegression(max_iter=5000).fit(X, y)}
+    return {"X_test": X, "clf": KNeighborsClassifier(3).fit(X, y)}
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/python.md"])
