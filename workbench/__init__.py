@@ -45,10 +45,10 @@ _HOMES = {
 
 def load_ipython_extension(shell: InteractiveShell) -> None:
     """`%load_ext workbench`."""
-    from workbench.api import connected, current
+    from workbench.api import current, running
     from workbench.notebook.magics import register
 
-    register(shell, current, connected, lambda: current(start=False))
+    register(shell, current, running, lambda: current(start=False))
 
 
 def __getattr__(name: str) -> Any:

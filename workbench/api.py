@@ -56,6 +56,7 @@ def connect(
     token_file: str | os.PathLike[str] | None = None,
     ca_file: str | os.PathLike[str] | None = None,
     own: bool = False,
+    timeout: float | None = None,
 ) -> Workbench:
     """Connects to the service at `url`, or else to your shared service, which is started if none runs.
 
@@ -69,12 +70,17 @@ def connect(
     `own`: the service at `url` is yours and runs on this machine, so nothing is sent to a process of another user that
     has taken its port. Your shared service is always called so.
 
+    `timeout`, for your shared service: for how many seconds (60) this and later calls wait while it is started, or
+    replaces a worker that ended.
+
     Raises Unavailable if no service answers, and Unauthenticated if the token is wrong or missing.
     """
     global _latest
     from workbench.client import sync
     from workbench.client.client import AsyncClient
 
+    if timeout is not None and (url is not None or not timeout >= 0):
+        raise InvalidInput(f"timeout is for your shared service, in seconds: connect(timeout=60), got {timeout!r:.40}")
     if url is not None:
         if token_file is not None:
             from workbench.rendezvous.token_file import read_token
@@ -88,7 +94,7 @@ def connect(
     elif token is not None or token_file is not None:
         raise InvalidInput("a token needs the url of the service that it opens: connect(url, token)")
     else:
-        workbench = _with_shared_service(start=True)
+        workbench = _with_shared_service(start=True, wait_s=timeout)
     try:
         sync.run(workbench.client.reach())
     except BaseException:
@@ -114,6 +120,13 @@ def connected() -> Workbench | None:
     if _latest is None or _latest[0] != os.getpid() or _latest[1].closed:
         return None
     return _latest[1]
+
+
+def running() -> Workbench | None:
+    """Returns the workbench that this process connected to last, or else one on your shared service; None where the
+    service does not run, or is not Ready. Starts no service and holds none."""
+    there = connected() or _with_shared_service(start=False, wait_s=0.0)
+    return there if there.running else None
 
 
 class Workbench:
@@ -154,6 +167,15 @@ class Workbench:
     def shared(self) -> bool:
         """True for the user's shared service, False for a service that was given by its URL."""
         return self._shared is not None
+
+    @property
+    def running(self) -> bool:
+        """False where the shared service does not run, or is not Ready; a call would start it, or wait for it. Of a
+        service that was given by its URL it is not known, and True."""
+        from workbench.rendezvous.service_record import ServiceState
+
+        record = None if self._shared is None else self._shared.record()
+        return self._shared is None or (record is not None and record.state is ServiceState.READY)
 
     # Models
 
@@ -975,13 +997,13 @@ def _run(what: str, call: Callable[[LoadProgress], Coroutine[Any, Any, T]], told
     return sync.run(call(progress), lambda: told(progress.step))
 
 
-def _with_shared_service(start: bool) -> Workbench:
-    from workbench.client.client import AsyncClient
+def _with_shared_service(start: bool, wait_s: float | None = None) -> Workbench:
+    from workbench.client.client import WAIT_S, AsyncClient
     from workbench.client.shared_service import Address, address_of, shared_service
 
     shared = shared_service()
     if start:
-        address = shared.ensure()
+        address = shared.ensure() if wait_s is None else shared.ensure(wait_s)
     else:
         record = shared.record()
         address = Address(_NOWHERE, None) if record is None else address_of(record)
@@ -993,6 +1015,7 @@ def _with_shared_service(start: bool) -> Workbench:
         own=True,
         shared=shared,
         keeper=address.keeper,
+        wait_s=WAIT_S if wait_s is None else wait_s,
     )
     return Workbench(client, shared, address.token_file)
 

@@ -267,7 +267,13 @@ def _rows(source: str) -> object:
 
 
 def _models(arguments: argparse.Namespace) -> int:
-    return _say(_service(arguments).models())
+    from workbench.client.shared_service import shared_service
+
+    workbench = _service(arguments, start=False)
+    if workbench.shared and shared_service().record() is None:
+        why, _ = shared_service().ended()
+        return _say(f"the service does not run: {why}; the next call that needs it starts it, with the same models")
+    return _say(workbench.models())
 
 
 def _show(arguments: argparse.Namespace) -> int:

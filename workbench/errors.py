@@ -107,7 +107,7 @@ class Unavailable(WorkbenchError):
 
 
 class Draining(Unavailable):
-    """Refused before it was begun, by a service that is about to end; the next one takes it."""
+    """Refused before it was begun, by a service that is about to end or has no worker yet; the next one takes it."""
 
     code = "draining"
 

@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 import workbench
@@ -22,6 +23,7 @@ from tests.helpers.waiting import until
 from tests.models import add_constant
 from tests.stories.actors import full_disk, kill, python, running, said
 from workbench.api import Workbench, current
+from workbench.cli import main
 from workbench.client import shared_service as shared_service_module
 from workbench.client.shared_service import SharedService, ensure_service, shared_service
 from workbench.errors import StorageError, Unavailable, Unsupported, WorkbenchError
@@ -325,6 +327,50 @@ def test_asking_about_it_starts_nothing(workplace: SharedService) -> None:
 
 
 # Leases
+
+
+def test_listing_models_at_the_command_line_starts_nothing(
+    workplace: SharedService, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["models"]) == 0
+    told = capsys.readouterr().out
+    assert told.startswith("the service does not run: it has not been started yet; the next call that needs it")
+    assert workplace.record() is None
+
+
+def test_a_new_kernel_is_offered_the_models_of_the_service_that_runs(
+    wb: Workbench, workplace: SharedService, tmp_path: Path
+) -> None:
+    script = """
+        from IPython.core.completer import provisionalcompleter
+        from IPython.core.interactiveshell import InteractiveShell
+        shell = InteractiveShell.instance()
+        shell.run_line_magic("load_ext", "workbench")
+        with provisionalcompleter():
+            print(*(each.text for each in shell.Completer.completions("%infer show p", 13)))
+    """
+    held = workplace.holders()
+    assert said(python(script)) == ["plus"]
+    assert workplace.holders() == held
+    wb.stop()
+    assert said(python(script)) == []
+    assert workplace.record() is None
+
+
+@pytest.mark.long
+def test_a_call_waits_for_a_worker_that_takes_longer_than_connections_are_held(
+    wb: Workbench, workplace: SharedService
+) -> None:
+    before = running(workplace)
+    assert before.worker is not None
+    kill(before.worker.pid)
+    keeper = psutil.Process(before.keeper.pid)
+    following = until(lambda: [each for each in keeper.children() if each.pid != before.worker.pid])  # type: ignore[union-attr]
+    following[0].suspend()
+    threading.Timer(13, following[0].resume).start()
+    began = time.monotonic()
+    assert wb["plus"](ROW).array.tolist() == [[1, 1, 1, 1]]
+    assert time.monotonic() - began > 10
 
 
 def test_it_ends_by_itself_after_the_last_who_used_it_however_that_one_ended(

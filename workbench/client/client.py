@@ -67,6 +67,12 @@ T = TypeVar("T")
 
 CONNECT_TIMEOUT_S = 5.0
 
+ASKED_AGAIN_S = 0.1
+"""Pause before a call is sent again to a service whose worker is being replaced."""
+
+WAIT_S = 60.0
+"""How long a call waits for the shared service by default."""
+
 CONTROL_S = 30.0
 """What a control call may take that the service answers from memory; more than connections wait for the next worker.
 Calls that load or drain a model last as long as the service lives (signs_of_life)."""
@@ -108,6 +114,7 @@ class AsyncClient:
         own: bool = False,
         shared: SharedService | None = None,
         keeper: ProcessKey | None = None,
+        wait_s: float = WAIT_S,
     ) -> None:
         """`own`: it is a service of this user on this machine, and nothing is sent to a process of another user."""
         parts = urlsplit(url)
@@ -134,6 +141,8 @@ class AsyncClient:
         self._session: aiohttp.ClientSession | None = None
         self._tls: ssl.SSLContext | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self.wait_s = wait_s
+        """How long a call waits for the shared service while it is started, or its worker is replaced."""
         self._shared = shared
         """Where `url` came from, and where a new one is found when nothing listens there any more."""
         self._keeper = None if keeper is None else ProcessHandle(keeper)
@@ -574,12 +583,22 @@ class AsyncClient:
 
     async def status(self, name: str, version: str | None = None, *, serving: bool = True) -> ModelStatus:
         """Return the status of one version, or of the one that serves. If none serves, raise Unavailable, or with
-        `serving` False return the newest one.
+        `serving` False return the newest one. While a new worker gets its models back, this one is waited for.
 
         Raises ModelNotFound, which suggests the nearest name. Over gRPC it has only the signature and the batch size.
         """
         if self._grpc is not None:
             return await self._grpc.status(name, version)
+        until = time.monotonic() + self.wait_s
+        while True:
+            try:
+                return await self._status_now(name, version, serving)
+            except Unavailable as error:
+                if not self._may_come_back(error) or time.monotonic() > until:
+                    raise
+            await asyncio.sleep(ASKED_AGAIN_S)
+
+    async def _status_now(self, name: str, version: str | None, serving: bool) -> ModelStatus:
         try:
             statuses = await self._statuses(name, version)
         except ModelNotFound as error:
@@ -779,8 +798,9 @@ class AsyncClient:
     ) -> aiohttp.ClientResponse:
         """Return a response with a good status, its body unread; raise the service's error otherwise.
 
-        If nothing listens any more, so nothing was sent, or if the service refused the request because it is ending,
-        the shared service is found again or started.
+        If nothing listens any more, so nothing was sent, or if the service refused the request because it is ending or
+        has no worker, the shared service is found again or started, and the request is sent once it is there; so it is
+        if the model was refused because it is not back yet.
         """
         import aiohttp
 
@@ -795,13 +815,42 @@ class AsyncClient:
             except (aiohttp.ClientConnectorError, Draining):
                 if self._shared is None:
                     raise
+            except (ModelNotFound, Unavailable) as error:
+                if self._shared is None or not self._may_come_back(error):
+                    raise
+        return await self._admitted_later(method, path, body, headers, timeout_s, silent_s)
+
+    async def _admitted_later(
+        self,
+        method: str,
+        path: str,
+        body: Body,
+        headers: Mapping[str, str],
+        timeout_s: float | None,
+        silent_s: float | None,
+    ) -> aiohttp.ClientResponse:
+        """Send again until a worker of the shared service takes the request, for `wait_s` at most."""
+        import aiohttp
+
         assert self._shared is not None
-        await self.rebind(await asyncio.to_thread(self._shared.ensure))
-        try:
-            return await self._admitted(method, path, body, headers, timeout_s, silent_s)
-        except Draining:  # its record did not say so yet
-            await self.rebind(await asyncio.to_thread(self._shared.ensure))
-            return await self._admitted(method, path, body, headers, timeout_s, silent_s)
+        until = time.monotonic() + (self.wait_s if timeout_s is None else min(self.wait_s, timeout_s))
+        while True:
+            left_s = until - time.monotonic()
+            await self.rebind(await asyncio.to_thread(self._shared.ensure, max(left_s, 0.0), restarting=True))
+            try:
+                return await self._admitted(method, path, body, headers, timeout_s, silent_s)
+            except (aiohttp.ClientConnectorError, ModelNotFound, Unavailable) as error:
+                refused = isinstance(error, aiohttp.ClientConnectorError | Draining)
+                if not refused and not self._may_come_back(error):
+                    raise
+                if time.monotonic() > until:
+                    said = error.message if isinstance(error, WorkbenchError) else "nothing listens there"
+                    raise Unavailable(f"after {self.wait_s:g} s: {said}") from None
+            await asyncio.sleep(ASKED_AGAIN_S)
+
+    def _may_come_back(self, error: Exception) -> bool:
+        """Whether the model is refused because a new worker has not got it back yet; nothing was run then."""
+        return type(error) in (ModelNotFound, Unavailable) and self._shared is not None and self._shared.restores()
 
     async def _admitted(
         self,

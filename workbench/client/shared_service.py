@@ -122,6 +122,11 @@ class SharedService:
             return last.reason, last.since
         return f"its keeper, process {last.keeper.pid}, was killed or lost with its machine", 0.0
 
+    def restores(self) -> bool:
+        """Whether its worker is being replaced, and has not got all models back."""
+        record = self.record()
+        return record is not None and record.state is ServiceState.RESTARTING
+
     def jupyter_url(self) -> str:
         """Where others reach this service through a Jupyter server of this machine; empty: nobody has said it."""
         return jupyter_address(self.rendezvous.path)
@@ -130,8 +135,9 @@ class SharedService:
         """The number of processes that hold a lease."""
         return len(holders(self.rendezvous.leases))
 
-    def ensure(self, timeout_s: float = START_TIMEOUT_S) -> Address:
-        """See `ensure_service`."""
+    def ensure(self, timeout_s: float = START_TIMEOUT_S, *, restarting: bool = False) -> Address:
+        """See `ensure_service`. With `restarting`, one whose worker is being replaced is enough: it may answer for the
+        models that are back, and calls wait in its queue until there is a worker."""
         check_platform()
         stops, until = self._stops, time.monotonic() + timeout_s
         self.rendezvous.open()
@@ -142,7 +148,7 @@ class SharedService:
             record = self.record()
             if record is None:
                 self._start_if_none_does()
-            elif record.state is ServiceState.READY:
+            elif record.state is ServiceState.READY or (restarting and record.state is ServiceState.RESTARTING):
                 self._check_version(record)
                 self._found = True
                 return address_of(record)

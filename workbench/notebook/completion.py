@@ -180,19 +180,19 @@ class _Nothing(tuple[SimpleCompletion, ...]):
         return 1
 
 
-def matcher(shell: Any, connected: Callable[[], Workbench | None]) -> Callable[[CompletionContext], Any]:
-    """A matcher for `shell.Completer.custom_matchers`. It queries the service only if one is connected already."""
+def matcher(shell: Any, running: Callable[[], Workbench | None]) -> Callable[[CompletionContext], Any]:
+    """A matcher for `shell.Completer.custom_matchers`. It asks the service that runs, and starts none."""
 
     def models() -> list[str]:
         try:
-            workbench = connected()
+            workbench = running()
             return list(workbench) if workbench is not None else []
         except WorkbenchError:
             return []
 
     def versions(name: str) -> list[str]:
         try:
-            workbench = connected()
+            workbench = running()
             return [each.version for each in workbench.models() if each.name == name] if workbench is not None else []
         except WorkbenchError:
             return []

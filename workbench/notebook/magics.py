@@ -40,18 +40,18 @@ if TYPE_CHECKING:
 def register(
     shell: InteractiveShell,
     connect: Callable[[], Workbench],
-    connected: Callable[[], Workbench | None],
+    running: Callable[[], Workbench | None],
     attach: Callable[[], Workbench] | None = None,
 ) -> None:
     """Add `%infer` and its completion to `shell`.
 
-    `connect` returns the workbench and may start a service; `connected` returns it only if it exists; `attach` returns
+    `connect` returns the workbench and may start a service; `running` returns one whose service runs; `attach` returns
     one that starts nothing, to ask about a service that may not be running.
     """
     shell.register_magics(InferMagics(shell, connect, attach or connect))
     completer: Any = shell.Completer
     others = [each for each in completer.custom_matchers if getattr(each, "matcher_identifier", "") != MATCHER]
-    completer.custom_matchers = [*others, matcher(shell, connected)]  # so that registering twice adds one
+    completer.custom_matchers = [*others, matcher(shell, running)]  # so that registering twice adds one
     if watch_cell not in shell.events.callbacks["pre_run_cell"]:
         shell.events.register("pre_run_cell", watch_cell)
 

@@ -162,7 +162,9 @@ class Supervisor:
         self._unavailable = UnavailableResponder(
             http,
             self._selector,
-            (lambda: HttpConversation(self._record.token or None, self._why)) if config.tls_cert is None else None,
+            (lambda: HttpConversation(self._record.token or None, self._why, self._code))
+            if config.tls_cert is None
+            else None,
         )
         converse = GrpcConversation if config.grpc_certificate is None else None
         self._grpc_unavailable = UnavailableResponder(grpc, self._selector, converse)
@@ -383,6 +385,10 @@ class Supervisor:
         if self._exit is None:
             self._unavailable.close()
             self._grpc_unavailable.close()
+
+    def _code(self) -> str:
+        """The error's code: whether a worker will take what is refused now."""
+        return "unavailable" if self._record.state is ServiceState.FAILED or self._exit is not None else "draining"
 
     def _answer_instead(self) -> None:
         self._unavailable.open()

@@ -154,10 +154,13 @@ class HttpConversation:
 
     greeting = b""
 
-    def __init__(self, token: str | None, reason: Callable[[], str]) -> None:
-        """`reason` is asked for each answer."""
+    def __init__(
+        self, token: str | None, reason: Callable[[], str], code: Callable[[], str] = lambda: "unavailable"
+    ) -> None:
+        """`reason` and `code` are asked for each answer."""
         self._token = token
         self._reason = reason
+        self._code = code
         self._head = b""
         self.answered = False
 
@@ -176,7 +179,7 @@ class HttpConversation:
         if path in (b"/v2/health/live", b"/v2/health/ready"):
             content: dict[str, object] = {"live": False} if path.endswith(b"live") else {"ready": False, "live": False}
         else:
-            content = {"error": self._reason() if self._is_owner(lines) else WITHOUT_REASON, "code": "unavailable"}
+            content = {"error": self._reason() if self._is_owner(lines) else WITHOUT_REASON, "code": self._code()}
         body = b"" if request.startswith(b"HEAD ") else json.dumps(content).encode()
         return (
             b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\n"
