@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import CDPSession, Locator, Page, expect
 
 import workbench
 from tests.browser.jupyter import TOKEN, Jupyter
@@ -167,6 +168,19 @@ def call_wrongly(jupyter: Jupyter, name: str) -> None:
     with pytest.raises(urllib.error.HTTPError) as caught:
         urllib.request.urlopen(request, timeout=30)
     caught.value.close()
+
+
+def busy(session: CDPSession, page: Page, seconds: float = 8.0) -> float:
+    """The part of some time in which the page's thread ran a task."""
+
+    def read() -> tuple[float, float]:
+        found = {each["name"]: each["value"] for each in session.send("Performance.getMetrics")["metrics"]}
+        return found["TaskDuration"], time.monotonic()
+
+    task, then = read()
+    page.wait_for_timeout(seconds * 1000)
+    later, now = read()
+    return (later - task) / (now - then)
 
 
 def open_lab(page: Page, jupyter: Jupyter, path: str = "lab") -> None:

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from playwright.sync_api import CDPSession, Page, Response, expect
+from playwright.sync_api import Page, Response, expect
 
 from tests import models
 from tests.browser.conftest import OpenPage
 from tests.browser.jupyter import Jupyter
-from tests.browser.panel import DASHBOARD, PANEL, SEEN_S, WATCH, Panel, Plots, calling, open_panel
+from tests.browser.panel import DASHBOARD, PANEL, SEEN_S, WATCH, Panel, Plots, busy, calling, open_panel
 from workbench.api import Workbench
 
 
@@ -391,19 +391,6 @@ EMPTY = json.dumps(
         "nbformat_minor": 5,
     }
 )
-
-
-def busy(session: CDPSession, page: Page, seconds: float = 8.0) -> float:
-    """The part of some time in which the page's thread ran a task."""
-
-    def read() -> tuple[float, float]:
-        found = {each["name"]: each["value"] for each in session.send("Performance.getMetrics")["metrics"]}
-        return found["TaskDuration"], time.monotonic()
-
-    task, then = read()
-    page.wait_for_timeout(seconds * 1000)
-    later, now = read()
-    return (later - task) / (now - then)
 
 
 @pytest.mark.serial

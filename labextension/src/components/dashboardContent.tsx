@@ -2,12 +2,13 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 import { Emitter, type ILook } from '../plots';
 import { type IModelGroup, groupByModel } from '../service/groupByModel';
-import { isSettled, type IView } from '../service/state';
+import type { IView } from '../service/state';
 import type { IServiceModel } from '../tokens';
-import { modelToPlot, type PlotSelection } from '../ui/plotSelection';
+import type { PlotSelection } from '../ui/plotSelection';
 import { MODEL_TONES, modelStateLabel, SERVICE_TONES, serviceStateLabel } from '../ui/labels';
 import { State } from './primitives';
 import { ModelPlots, PlotsBar } from './modelPlots';
+import { useModelToPlot } from './useModelToPlot';
 import { useSignal } from './useSignal';
 
 /** What a dashboard needs. */
@@ -39,13 +40,15 @@ export function DashboardContent({
   const all = React.useMemo(() => groupByModel(view.models), [view.models]);
   const names = all.map(({ name }) => name);
   const [look] = React.useState(() => new Emitter<ILook>());
-  const before = React.useRef<string | null>(null);
-  if (models.length === 0) {
-    before.current = modelToPlot(null, before.current, names, isSettled(view), name =>
-      model.figures(name)
-    );
-  }
-  const columns = models.length > 0 ? models : before.current === null ? [] : [before.current];
+  const root = React.useRef<HTMLDivElement>(null);
+  const most = useModelToPlot(model, root, null, names, view);
+  const columns = models.length > 0 ? models : most === null ? [] : [most];
+  /** Whoever looks closer at a model has chosen it. */
+  const keep = () => {
+    if (models.length === 0 && columns.length > 0) {
+      plotSelection.value = { models: columns, window_s };
+    }
+  };
   const isAway = view.service === null || view.service.state !== 'Ready';
   return (
     <>
@@ -65,10 +68,21 @@ export function DashboardContent({
             </button>
           ))}
         </div>
-        <PlotsBar trans={trans} plotSelection={plotSelection} paused={paused} onPause={setPaused} />
+        <PlotsBar
+          trans={trans}
+          plotSelection={plotSelection}
+          paused={paused}
+          onPause={next => {
+            keep();
+            setPaused(next);
+          }}
+        />
       </header>
       <Notice view={view} trans={trans} hasModels={names.length > 0} openPanel={openPanel} />
       <div
+        ref={root}
+        onPointerDown={keep}
+        onKeyDown={keep}
         className={
           isAway || view.link.kind === 'lost'
             ? 'iw-Dashboard-columns iw-mod-away'

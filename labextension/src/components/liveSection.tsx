@@ -1,12 +1,12 @@
 import { launcherIcon } from '@jupyterlab/ui-components';
 import * as React from 'react';
 import { groupByModel } from '../service/groupByModel';
-import { isSettled, type IView } from '../service/state';
+import type { IView } from '../service/state';
 import { CommandIDs } from '../tokens';
-import { modelToPlot } from '../ui/plotSelection';
 import { IconButton, Section } from './primitives';
 import { useReveal, usePanel } from './panelContext';
 import { ModelPlots, PlotsBar } from './modelPlots';
+import { useModelToPlot } from './useModelToPlot';
 import { useSignal } from './useSignal';
 
 /** The live plots of one model, selected here or by a click on its card. */
@@ -18,12 +18,16 @@ export function LiveSection({ view }: { view: IView }): JSX.Element {
     () => groupByModel(view.models).map(({ name }) => name),
     [view.models]
   );
-  const before = React.useRef<string | null>(null);
-  const name = modelToPlot(models[0] ?? null, before.current, names, isSettled(view), each =>
-    model.figures(each)
-  );
-  before.current = name;
   const root = useReveal('live', plotSelection.requested);
+  const chosen = models[0] ?? null;
+  const name = useModelToPlot(model, root, chosen, names, view);
+  const isChosen = name === chosen;
+  /** Whoever looks closer at a model has chosen it. */
+  const keep = () => {
+    if (name !== null && !isChosen) {
+      plotSelection.value = { models: [name], window_s };
+    }
+  };
   const tryOut = React.useCallback(
     (tried: string) => void commands.execute(CommandIDs.tryOut, { name: tried }),
     [commands]
@@ -58,12 +62,15 @@ export function LiveSection({ view }: { view: IView }): JSX.Element {
             <select
               className="iw-LiveSection-model"
               aria-label={trans.__('Model whose figures are drawn')}
-              value={name}
-              onChange={event => {
-                plotSelection.value = { models: [event.target.value], window_s };
+              value={isChosen ? name : ''}
+              onChange={({ target: { value } }) => {
+                plotSelection.value = { models: value === '' ? [] : [value], window_s };
               }}
             >
-              {!names.includes(name) && <option value={name}>{name}</option>}
+              <option value="">
+                {isChosen ? trans.__('The one asked most') : trans.__('Asked most: %1', name)}
+              </option>
+              {isChosen && !names.includes(name) && <option value={name}>{name}</option>}
               {names.map(each => (
                 <option key={each}>{each}</option>
               ))}
@@ -72,7 +79,10 @@ export function LiveSection({ view }: { view: IView }): JSX.Element {
               trans={trans}
               plotSelection={plotSelection}
               paused={paused}
-              onPause={setPaused}
+              onPause={next => {
+                keep();
+                setPaused(next);
+              }}
             />
           </div>
           {isAway && (
@@ -80,7 +90,11 @@ export function LiveSection({ view }: { view: IView }): JSX.Element {
               {trans.__('The service is away: these are its last figures.')}
             </p>
           )}
-          <div className={isAway ? 'iw-LivePlots iw-mod-away' : 'iw-LivePlots'}>
+          <div
+            className={isAway ? 'iw-LivePlots iw-mod-away' : 'iw-LivePlots'}
+            onPointerDown={keep}
+            onKeyDown={keep}
+          >
             <ModelPlots
               stream={model}
               trans={trans}

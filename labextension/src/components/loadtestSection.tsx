@@ -17,6 +17,7 @@ import type { ILoadForm, IRunning } from '../service/wire';
 import { capitalized } from '../ui/labels';
 import { Button, Field, FigureList, Section, ErrorMessage } from './primitives';
 import { useReveal, useCollapse, usePanel } from './panelContext';
+import { useModelToPlot } from './useModelToPlot';
 import { useSignal } from './useSignal';
 import { Collapsible } from './collapsible';
 
@@ -38,13 +39,21 @@ export function LoadTestsSection({ view }: { view: IView }): JSX.Element {
   return (
     <Section name="load-tests" title={trans.__('Load tests')}>
       <div ref={root} className="iw-LoadTests">
-        <Contents view={view} model={model} onModel={setModel} begun={begun} onBegun={setBegun} />
+        <Contents
+          part={root}
+          view={view}
+          model={model}
+          onModel={setModel}
+          begun={begun}
+          onBegun={setBegun}
+        />
       </div>
     </Section>
   );
 }
 
 interface IContentsProps {
+  readonly part: React.RefObject<HTMLElement>;
   readonly view: IView;
   readonly model: string;
   readonly onModel: (name: string) => void;
@@ -52,13 +61,16 @@ interface IContentsProps {
   readonly onBegun: (run: string) => void;
 }
 
-function Contents({ view, model: chosen, onModel, begun, onBegun }: IContentsProps): JSX.Element {
+function Contents(props: IContentsProps): JSX.Element {
+  const { part, view, model: chosen, onModel, begun, onBegun } = props;
   const { model, trans } = usePanel();
   const running = useSignal(model.loadTests.changed, () => model.loadTests.running);
   const names = groupByModel(view.models)
     .filter(({ current }) => current.state === 'Ready' && current.routed)
     .map(({ name }) => name);
-  const name = names.includes(chosen) ? chosen : (names[0] ?? '');
+  const isChosen = names.includes(chosen);
+  const picked = useModelToPlot(model, part, isChosen ? chosen : null, names, view);
+  const name = picked !== null && names.includes(picked) ? picked : '';
   const isReady = view.service?.state === 'Ready' && view.link.kind === 'live';
   return (
     <>
@@ -145,6 +157,7 @@ function BeginForm({
     if (wrong.size > 0 || busy || beginning) {
       return;
     }
+    onModel(name);
     setTrouble('');
     setBeginning(true);
     try {
@@ -171,6 +184,8 @@ function BeginForm({
     <form
       className="iw-Part"
       aria-label={trans.__('Begin a load test')}
+      // Whoever fills it in means the model that it shows.
+      onChangeCapture={() => onModel(name)}
       onSubmit={event => {
         event.preventDefault();
         void begin();

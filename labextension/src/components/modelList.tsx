@@ -44,7 +44,8 @@ export function ModelList({ groups, view }: IProps): JSX.Element {
   const [wanted, setWanted] = React.useState({ name: '', isFocused: false });
   const typed = React.useRef(NOTHING_TYPED);
 
-  const order = useModelOrder(list, groups, isByName);
+  const isReady = useFirstFigures();
+  const order = useModelOrder(list, groups, isByName, isReady);
   const hasFilter = order.length >= FILTER_FROM;
   const shown = React.useMemo(
     () => filtered(order, hasFilter ? text : ''),
@@ -52,7 +53,6 @@ export function ModelList({ groups, view }: IProps): JSX.Element {
   );
   const byName = React.useMemo(() => new Map(groups.map(each => [each.name, each])), [groups]);
   const { first, last, line } = useListWindow(list, shown);
-  const isReady = useFirstFigures();
   const serving = view.service?.state === 'Ready';
   const shares = useShares(list, serving && view.link.kind === 'live');
   const { isOpen, isKept, open } = useFolds(order, isSettled(view));

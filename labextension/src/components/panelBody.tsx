@@ -35,6 +35,8 @@ export function Body({ view, hasServer }: IProps): JSX.Element {
     );
   }
   const other = view.serverVersion;
+  // What is below the models would move as soon as they are known.
+  const isEmpty = view.service === null && link.kind !== 'lost';
   return (
     <div className={link.kind === 'lost' ? 'iw-Body iw-mod-stale' : 'iw-Body'}>
       {link.kind === 'lost' && <Lost link={link} />}
@@ -48,10 +50,12 @@ export function Body({ view, hasServer }: IProps): JSX.Element {
         </Message>
       )}
       <ServiceSection view={view} />
-      <ModelsSection view={view} />
-      <LiveSection view={view} />
-      <EndpointSection view={view} />
-      <LoadTestsSection view={view} />
+      <div className={isEmpty ? 'iw-mod-waiting' : undefined}>
+        <ModelsSection view={view} />
+        <LiveSection view={view} />
+        <EndpointSection view={view} />
+        <LoadTestsSection view={view} />
+      </div>
     </div>
   );
 }

@@ -65,7 +65,11 @@ function Meter({ label, read }: { label: string; read: Read }): JSX.Element {
     write(value.current, use.text);
     widen(used.current, use.used ?? 0);
     widen(own.current, use.own ?? 0);
-    bar.current?.toggleAttribute('hidden', use.used === null);
+    if (value.current && value.current.title !== use.text) {
+      value.current.title = use.text;
+    }
+    // It keeps its place, so that nothing below moves when the first figures come.
+    bar.current?.classList.toggle('iw-mod-unknown', use.used === null);
     bar.current?.setAttribute('aria-valuenow', String(Math.round((use.used ?? 0) * 100)));
     bar.current?.setAttribute('aria-valuetext', use.text);
   }, [model, read, trans]);

@@ -9,11 +9,14 @@ const LOOK_S = 2;
 /**
  * The names of the models in the order in which they are shown. Who is asked is looked at every 2 seconds, and nothing
  * moves while the pointer or the focus is on the list.
+ *
+ * @param hasFigures - whether the list is shown, since it waits for the first figures
  */
 export function useModelOrder(
   list: React.RefObject<HTMLElement>,
   groups: readonly IModelGroup[],
-  isByName: boolean
+  isByName: boolean,
+  hasFigures: boolean
 ): readonly string[] {
   const { model, renderLoop } = usePanel();
   const [order, setOrder] = React.useState<readonly string[]>([]);
@@ -37,13 +40,14 @@ export function useModelOrder(
     [model, groups, names, isByName]
   );
 
-  const sortedBy = React.useRef(isByName);
+  const sortedBy = React.useRef('');
   React.useLayoutEffect(() => {
-    // The user chose another order, in the select above the list.
-    const isOther = sortedBy.current !== isByName;
-    sortedBy.current = isByName;
+    // The user chose another order, in the select above the list; or the list was not to be seen yet.
+    const key = `${isByName} ${hasFigures}`;
+    const isOther = sortedBy.current !== key;
+    sortedBy.current = key;
     arrange(!isOther && isOn(list.current));
-  }, [arrange, isByName, list]);
+  }, [arrange, isByName, hasFigures, list]);
   React.useEffect(() => {
     let lookedAt = 0;
     const live = renderLoop.add(() => {

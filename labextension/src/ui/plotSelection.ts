@@ -2,7 +2,7 @@ import type { IStateDB } from '@jupyterlab/statedb';
 import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
 import { type ISignal, Signal } from '@lumino/signaling';
 import { WINDOWS } from '../plots/contract';
-import type { IModelFigures } from '../service/wire';
+import type { IColumns } from '../service/wire';
 
 /** The models whose live plots are shown, and the window. */
 export interface IPlotSelection {
@@ -91,30 +91,43 @@ export async function rememberPlotSelection(
 }
 
 /**
- * The model to plot: the selected one, else the one shown before, else the busiest. The one shown before stays while
- * the service is away or restores its models, so that its plots are not reset.
+ * The model to plot: the selected one, else the one asked most. The one shown before stays while the service is away or
+ * restores its models, so that its plots are not reset.
+ *
+ * @param asked - how many requests a model had in the last minute
  */
 export function modelToPlot(
   chosen: string | null,
   before: string | null,
   names: readonly string[],
   isComplete: boolean,
-  figures: (name: string) => IModelFigures | null
+  asked: (name: string) => number
 ): string | null {
   if (chosen !== null && (names.includes(chosen) || chosen === before)) {
     return chosen;
   }
-  if (before !== null && (names.includes(before) || !isComplete)) {
-    return before;
-  }
-  return busiestModel(names, figures);
+  return before !== null && !names.includes(before) && !isComplete
+    ? before
+    : mostAsked(before, names, asked);
 }
 
-/** The model with the most requests per second, the first among equals; null if there are no models. */
-export function busiestModel(
+/** Another model must be asked this many times as much before it is shown instead, so that two do not take turns. */
+const CLEARLY = 1.5;
+
+/** The model asked most, the first among equals; `before` stays unless another one is clearly asked more. */
+export function mostAsked(
+  before: string | null,
   names: readonly string[],
-  figures: (name: string) => IModelFigures | null
+  asked: (name: string) => number
 ): string | null {
-  const rates = names.map(name => figures(name)?.requests_per_s ?? 0);
-  return names[rates.indexOf(Math.max(...rates))] ?? null;
+  const counts = names.map(asked);
+  const most = Math.max(...counts);
+  const best = names[counts.indexOf(most)] ?? null;
+  const known = before === null ? -1 : names.indexOf(before);
+  return known >= 0 && most <= CLEARLY * (counts[known] as number) ? before : best;
+}
+
+/** How many requests the columns of a model's last minute tell of, in any unit. */
+export function askedIn(columns: IColumns | null): number {
+  return columns?.requests_per_s.reduce<number>((sum, rate) => sum + (rate ?? 0), 0) ?? 0;
 }

@@ -1,14 +1,14 @@
 import { describe, expect, test } from 'vitest';
 import {
+  askedIn,
   NO_SELECTION,
   parseSelection,
   modelToPlot,
   PlotSelection,
   serializeSelection
 } from '../../src/ui/plotSelection';
-import { figures } from '../fixtures';
 
-const idle = () => null;
+const idle = () => 0;
 
 describe('the model that is shown', () => {
   test('is the one that was chosen', () => {
@@ -16,15 +16,21 @@ describe('the model that is shown', () => {
   });
 
   test('is the one asked most where nobody has chosen', () => {
-    const asked = (name: string) => figures({ requests_per_s: name === 'iris' ? 9 : 1 });
+    const asked = (name: string) => (name === 'iris' ? 9 : 1);
     expect(modelToPlot(null, null, ['digits', 'iris'], true, asked)).toBe('iris');
     expect(modelToPlot(null, null, ['digits', 'iris'], true, idle)).toBe('digits');
     expect(modelToPlot(null, null, [], true, idle)).toBeNull();
   });
 
-  test('stays though another one is asked more by now', () => {
-    const asked = (name: string) => figures({ requests_per_s: name === 'iris' ? 9 : 1 });
-    expect(modelToPlot(null, 'digits', ['digits', 'iris'], true, asked)).toBe('digits');
+  test('follows one that is clearly asked more, and the first that is asked at all', () => {
+    const counts = { digits: 10, iris: 14, wine: 0 };
+    const asked = (name: string) => counts[name as keyof typeof counts];
+    const names = Object.keys(counts);
+    expect(modelToPlot(null, 'digits', names, true, asked)).toBe('digits');
+    expect(modelToPlot(null, 'wine', names, true, asked)).toBe('iris');
+    counts.iris = 16;
+    expect(modelToPlot(null, 'digits', names, true, asked)).toBe('iris');
+    expect(modelToPlot(null, 'digits', names, true, idle)).toBe('digits');
   });
 
   test('stays while the service comes back with its models one by one', () => {
@@ -36,6 +42,12 @@ describe('the model that is shown', () => {
     expect(modelToPlot('gone', null, ['iris'], true, idle)).toBe('iris');
     expect(modelToPlot('gone', 'gone', ['iris'], true, idle)).toBe('gone');
   });
+});
+
+test('how much a model is asked is read from its last minute', () => {
+  const columns = { time: [1, 2, 3], p50_s: [], p99_s: [], queued: [], errors_per_s: [] };
+  expect(askedIn({ ...columns, requests_per_s: [1, null, 4] })).toBe(5);
+  expect(askedIn(null)).toBe(0);
 });
 
 test('what is written can be read, and anything else is nothing', () => {
