@@ -15,6 +15,7 @@ from tests.browser.jupyter import Jupyter
 from tests.browser.panel import PANEL, Panel, call_wrongly, calling, open_panel
 from tests.helpers.waiting import until
 from workbench.api import Workbench
+from workbench.client.user_agent import speak_as
 
 
 @pytest.fixture
@@ -144,6 +145,27 @@ def test_the_last_error_of_a_model_is_told_on_its_card(plus: Panel, lab: Jupyter
     expect(plus.figure("plus", "errors")).to_have_text("0 %")
     call_wrongly(lab, "plus")
     expect(plus.figure("plus", "last_error")).to_contain_text("got [1,2]")
+
+
+def test_a_load_in_place_of_what_a_notebook_loaded_asks_first(panel: Panel, lab: Jupyter) -> None:
+    speak_as("kernel of other.ipynb")
+    try:
+        with lab.served() as theirs:
+            theirs.load("plus", lab.root / "plus-one.onnx")
+    finally:
+        speak_as("")
+    loaded_by = panel.card("plus").locator('[data-part="loaded-by"]')
+    expect(loaded_by).to_contain_text("Loaded by other.ipynb, ")
+    dialog = panel.page.get_by_role("dialog")
+    panel.load("plus two.onnx", "plus")
+    expect(dialog).to_contain_text("Version 1 of plus was loaded by other.ipynb")
+    dialog.get_by_role("button", name="Cancel").click()
+    expect(dialog).to_have_count(0)
+    expect(panel.card("plus").locator(".iw-ModelLine .iw-Card-version")).to_have_text("v1")
+    panel.button("Load").click()
+    dialog.get_by_role("button", name="Replace").click()
+    expect(panel.card("plus").locator(".iw-ModelLine .iw-Card-version")).to_have_text("v2")
+    expect(loaded_by).to_contain_text("Loaded by the panel, ")
 
 
 def test_options_go_with_a_load(panel: Panel, wb: Workbench) -> None:

@@ -12,6 +12,7 @@ import { changes, type Typed } from '../forms/modelSettingsForm';
 import { isModelName } from '../service/groupByModel';
 import type { IAttempt, IView } from '../service/state';
 import { refusal, unchangedText } from '../ui/labels';
+import { mayReplace } from '../versions/replacing';
 import { Button, IconButton, Message, CodeText } from './primitives';
 import { Progress, Collapsible } from './collapsible';
 import { useCollapse, usePanel } from './panelContext';
@@ -74,6 +75,9 @@ export function LoadForm({ view, draft, onDraft, onClose }: IFormProps): JSX.Ele
       return;
     }
     setSaid('');
+    if (replaces && !(await mayReplace(model, trans, name))) {
+      return;
+    }
     if (draft.refused !== null && draft.refused !== name) {
       model.dismiss(draft.refused);
     }

@@ -12,6 +12,7 @@ import {
   provenanceText,
   versionText
 } from '../ui/labels';
+import { LoadedBy } from './loadedBy';
 import { Figures } from './modelFigures';
 import { Button, Message, State } from './primitives';
 import { useCollapse, usePanel } from './panelContext';
@@ -86,6 +87,7 @@ export function Card(props: ICardProps): JSX.Element {
           {provenanceText(trans, provenance)}
         </p>
       )}
+      {serving && state === 'Ready' && <LoadedBy status={current} />}
       <Notes notes={notes} />
     </>
   );

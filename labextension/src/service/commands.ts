@@ -12,6 +12,7 @@ import type { Settings } from '../forms/modelSettingsForm';
 import { CommandIDs, type IInferencePanel, type IServiceModel, WidgetIDs } from '../tokens';
 import type { IModelStatus, ServiceState } from './wire';
 import { unchangedText } from '../ui/labels';
+import { mayReplace } from '../versions/replacing';
 
 export interface ICommandOptions {
   readonly app: JupyterFrontEnd;
@@ -258,8 +259,9 @@ export function addCommands(commands: CommandRegistry, options: ICommandOptions)
       if (!path) {
         return undefined;
       }
-      const name = nameFromPath(path);
-      return load(path, { name: isModelName(name) ? name : 'model' });
+      const found = nameFromPath(path);
+      const name = isModelName(found) ? found : 'model';
+      return (await mayReplace(model, trans, name)) ? load(path, { name }) : undefined;
     }
   });
 

@@ -158,6 +158,8 @@ export interface IVersionEvent {
   readonly who: string;
   readonly action: string;
   readonly detail: string;
+  /** What the caller said that it is: its User-Agent. Absent from an older server. */
+  readonly agent?: string;
 }
 
 /** All versions of a model that are loaded or kept. */
