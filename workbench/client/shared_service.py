@@ -335,7 +335,12 @@ def _why(record: ServiceRecord) -> str:
 
 
 def _say(line: str) -> None:
-    sys.stderr.write(f"{visible(line)}\n")
+    """Tell what is no error: on stderr, but in a notebook, where all of that is red, as output in quiet type."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    if getattr(shell, "kernel", None) is not None:
+        sys.stdout.write(f"\x1b[90m{visible(line)}\x1b[0m\n")
+    else:
+        sys.stderr.write(f"{visible(line)}\n")
 
 
 def _version() -> str:
