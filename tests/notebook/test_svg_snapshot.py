@@ -33,6 +33,14 @@ def test_each_line_is_named_with_its_newest_value() -> None:
     assert "p95" not in svg
 
 
+def test_a_long_name_ends_before_the_time_and_is_whole_in_the_description() -> None:
+    svg = picture("a" * 128, history(), 60.0)
+    title, about, *_ = [text.text or "" for text in drawn(svg).iter("{http://www.w3.org/2000/svg}text")]
+    assert title == "a" * 43 + "…"
+    assert "until" in about
+    assert "a" * 128 in (drawn(svg).findtext("{http://www.w3.org/2000/svg}title") or "")
+
+
 def test_a_gap_in_the_figures_is_a_gap_in_the_line() -> None:
     whole, *_ = lines(picture("digits", history(), 60.0))
     assert whole.count("M") == 1

@@ -23,6 +23,9 @@ History = Mapping[str, Column]
 
 WIDTH = 640
 HEIGHT = 190
+MOST_OF_TITLE = 44
+"""The most characters of a model's name that stand beside the time; the picture's description has the whole."""
+
 HEIGHT_OF_WORDS = 44
 """Height of a picture with nothing but a note."""
 
@@ -77,7 +80,7 @@ def picture(model: str | None, history: History, window_s: float, words: str = "
         f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {WIDTH} {height}' width='{WIDTH}' height='{height}' "
         f"role='img' aria-label='{label}' {_FONT} font-size='11' fill='{_GREY}'>",
         f"<title>{label}</title>",
-        _text(0, 16, title, "font-size='14' font-weight='600'"),
+        _text(0, 16, _clipped(title), "font-size='14' font-weight='600'"),
         _text(WIDTH, 16, about, "text-anchor='end'"),
     ]
     if words:
@@ -170,6 +173,10 @@ def _path(points: Sequence[tuple[float, float]], usual: float, colour: str) -> s
         steps.append(f"{'L' if x - before <= max(usual * _GAP, 6.0) else 'M'}{x:.1f} {y:.1f}")
         before = x
     return f"<path d='{''.join(steps)}' fill='none' stroke='{colour}' stroke-width='1.5' stroke-linejoin='round'/>"
+
+
+def _clipped(title: str) -> str:
+    return title if len(title) <= MOST_OF_TITLE else f"{title[: MOST_OF_TITLE - 1]}…"
 
 
 def _text(x: float, y: float, text: str, attributes: str = "") -> str:
