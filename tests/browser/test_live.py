@@ -160,7 +160,7 @@ def test_a_click_on_a_moment_lists_who_was_slow_and_why(lab: Jupyter, wb: Workbe
         assert box is not None
         over.click(position={"x": box["width"] - 3, "y": box["height"] / 2})
         first = live.slowest.get_by_role("listitem").first
-        expect(first).to_contain_text("waiting")
+        expect(first).to_contain_text("queue")
         expect(first).to_contain_text("compute")
         expect(first).to_contain_text("Alone in a batch of 1 row.")
     live.slowest.get_by_role("button", name="Close the list").click()
