@@ -39,7 +39,7 @@ def test_a_bench_from_a_cell_is_reported_kept_listed_and_compared(cells: Cells, 
     assert report.run.whole.due == 50
     assert report.run.target["version"] == "1"
     assert report.run.server_figures().requests > 0
-    assert "the model" in {what for what, _, _ in report.charts["stages"].parts}  # type: ignore[union-attr]
+    assert "compute" in {what for what, _, _ in report.charts["stages"].parts}  # type: ignore[union-attr]
     again = cells.run("%infer bench plus --users 2 --duration 0.5s --warm-up 0s --compare plus-1")
     assert again.run.model == "plus"
     history = cells.run("%infer history plus")
@@ -119,4 +119,4 @@ def test_another_server_of_the_protocol_can_be_tested(cells: Cells, wb: Workbenc
         report = cells.run(f"%infer bench m --endpoint {server.url} --rate 50 --duration 0.4s --warm-up 0s")
     assert report.id == "m-1"
     assert report.run.whole.ok == 20
-    assert [what for what, _, _ in report.charts["stages"].parts] == ["waiting to be sent", "server"]
+    assert [what for what, _, _ in report.charts["stages"].parts] == ["unsent", "server"]

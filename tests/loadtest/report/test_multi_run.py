@@ -85,7 +85,7 @@ def test_stairs_end_where_something_breaks_and_say_what() -> None:
         plan = Plan(target, stairs, duration_s=60.0, warm_up_s=0.0, connections=12, slo="p99<1500ms")
         found = start(plan).result(END_S)
     assert found.ended == "broken"
-    assert found.reason.startswith("at 140 requests/s only 1")
+    assert found.reason.startswith("at 140 requests/s only ")
     assert found.reason.endswith("a second were answered in time, and a queue grew, so the stairs ended there")
     assert found.elapsed_s < 30
 
