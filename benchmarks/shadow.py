@@ -1,4 +1,4 @@
-"""What a shadow at 100 % costs callers at half of a model's capacity: `python -m benchmarks.shadow` (one minute).
+"""What a shadow at 100 % costs callers at half of a model's capacity: `python -m benchmarks.shadow` (four minutes).
 
 One service with a model of some milliseconds a run, and beside it a version whose last layer adds PLANTED to one
 output. The capacity is measured with wrk; then an open loop sends half of it. Seconds with the shadow and seconds
@@ -52,25 +52,24 @@ class Seen:
     on: list[Answered] = field(default_factory=list)
     found: list[ShadowFigures] = field(default_factory=list)
 
-    def ratio(self, rounds: np.ndarray | None = None) -> float:
-        """The p99 with a shadow as a multiple of that without, over all answers of these rounds."""
-        return self.p99_s(self.on, rounds) / self.p99_s(self.off, rounds)
-
-    def p99_s(self, side: list[Answered], rounds: np.ndarray | None = None) -> float:
-        return _quantile(side if rounds is None else [side[each] for each in rounds], 0.99)
+    def ratios(self) -> np.ndarray:
+        """For each round, the p99 with a shadow as a multiple of that without."""
+        return np.array(
+            [_quantile([on], 0.99) / _quantile([off], 0.99) for on, off in zip(self.on, self.off, strict=True)]
+        )
 
     def interval(self) -> tuple[float, float]:
-        """Of the ratio, 95 %, by drawing rounds anew."""
-        random = np.random.default_rng(5)
-        drawn = [self.ratio(random.integers(0, len(self.on), len(self.on))) for _ in range(RESAMPLED)]
-        low, high = np.quantile(drawn, (0.025, 0.975))
+        """Of the median of the ratios, 95 %, by drawing rounds anew."""
+        ratios = self.ratios()
+        drawn = np.random.default_rng(5).choice(ratios, (RESAMPLED, len(ratios)))
+        low, high = np.quantile(np.median(drawn, axis=1), (0.025, 0.975))
         return float(low), float(high)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.shadow", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=10, help="each a stretch with the shadow, and one without")
-    parser.add_argument("--seconds", type=float, default=1.0, help="of a stretch")
+    parser.add_argument("--rounds", type=int, default=30, help="each a stretch with the shadow, and one without")
+    parser.add_argument("--seconds", type=float, default=2.0, help="of a stretch")
     arguments = parser.parse_args()
     leave_nothing_behind()
     with tempfile.TemporaryDirectory() as scratch:
@@ -129,15 +128,16 @@ def rounds_of(
 
 def report(model: str, capacity: float, seen: Seen) -> None:
     failed = sum(each.failed for each in (*seen.on, *seen.off))
-    before, after = (seen.p99_s(side) * 1e3 for side in (seen.off, seen.on))
+    before, after = (_quantile(side, 0.99) * 1e3 for side in (seen.off, seen.on))
     p50 = [_quantile(side, 0.5) * 1e3 for side in (seen.off, seen.on)]
     low, high = seen.interval()
     compared, chosen = (sum(getattr(each, count) for each in seen.found) for count in ("compared", "chosen"))
     print(
         f"batching {model}: {capacity:.0f} requests/s at most, half of it sent; {failed} of "
         f"{sum(each.sent for each in (*seen.on, *seen.off))} failed\n"
-        f"    p99 {after:.2f} ms with a shadow and {before:.2f} ms without, {after / before:.2f} times "
-        f"({low:.2f} to {high:.2f}); p50 {p50[1]:.2f} and {p50[0]:.2f} ms\n"
+        f"    p99 of a stretch {np.median(seen.ratios()):.2f} times with a shadow ({low:.2f} to {high:.2f}, median of "
+        f"{len(seen.on)} pairs); over all answers p99 {after:.2f} ms with and {before:.2f} ms without, "
+        f"p50 {p50[1]:.2f} and {p50[0]:.2f} ms\n"
         f"    {compared} of {chosen} copies compared"
     )
     if failed:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Final
 
-SHARE: Final = 0.25
+SHARE: Final = 0.05
 """The part of the time that runs of copies may take, where they are no longer than those of callers."""
 
 SHORT_S: Final = 0.5e-3
