@@ -93,8 +93,16 @@ def test_what_the_cells_own_code_raises_is_shown_from_its_own_lines(cells: Cells
     assert "----> 3 rows[5]" in plain
     assert "last_value" not in plain
     assert "run_cell_magic" not in plain
-    with capture_output():
-        assert isinstance(cells.shell.run_cell("%%infer predict iris\n1 +").error_in_exec, SyntaxError)
+
+
+def test_a_cell_that_is_no_python_is_shown_with_its_line_and_nothing_of_ours(cells: Cells) -> None:
+    with capture_output() as captured:
+        done = cells.shell.run_cell("%%infer function wrong\ndef predict(x):\n    return x +\n")
+    assert not done.success
+    said = captured.stdout + captured.stderr
+    assert said.startswith("UsageError: line 3 of the cell cannot be read\n    return x +\n")
+    assert said.rstrip().endswith("SyntaxError: invalid syntax")
+    assert len(said.splitlines()) == 4
 
 
 def test_a_source_is_a_variable_a_file_or_an_expression(

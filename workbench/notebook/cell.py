@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import traceback
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
@@ -11,7 +12,8 @@ from workbench.notebook.commands import Misuse
 
 
 def last_value(shell: Any, body: str) -> object:
-    """Run `body` and return the value of its last expression. Raises Misuse if it does not end with one.
+    """Run `body` and return the value of its last expression. Raises Misuse if it cannot be read or does not end with
+    one.
 
     Exceptions of the user's code pass through, with a traceback that starts at the user's first line.
     """
@@ -29,7 +31,7 @@ def last_value(shell: Any, body: str) -> object:
 
 
 def defined(shell: Any, body: str, names: Sequence[str]) -> dict[str, Any]:
-    """Run `body` and return those of the functions `names` that it defines."""
+    """Run `body` and return those of the functions `names` that it defines. Raises Misuse if it cannot be read."""
     tree, name = _parsed(shell, body)
     found = [each.name for each in tree.body if isinstance(each, ast.FunctionDef) and each.name in names]
     _run(shell, tree, name)
@@ -39,7 +41,11 @@ def defined(shell: Any, body: str, names: Sequence[str]) -> dict[str, Any]:
 def _parsed(shell: Any, body: str) -> tuple[ast.Module, str]:
     source = "\n" + shell.transform_cell(body)  # so that a line has the number that it has in the cell
     name: str = shell.compile.cache(source, shell.execution_count, body)
-    tree: ast.Module = shell.transform_ast(shell.compile.ast_parse(source, filename=name))
+    try:
+        tree: ast.Module = shell.transform_ast(shell.compile.ast_parse(source, filename=name))
+    except SyntaxError as error:  # IPython would show all frames on the way here
+        _, *shown = traceback.format_exception_only(error)
+        raise Misuse(f"line {error.lineno} of the cell cannot be read\n{''.join(shown).rstrip()}") from None
     return tree, name
 
 
