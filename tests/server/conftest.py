@@ -84,7 +84,7 @@ async def open_house(
     repositories = [LocalRepository(repository)]
     opener = Opener(session, beside or session)
     engine = Engine(store, repositories=repositories, observer=metrics, journal=persistence.state, open_session=opener)
-    metrics.watch(engine.statuses, store=lambda: store.space.use)
+    metrics.watch(engine.statuses, store=lambda: store.space.use, routes=engine.routes_counted)
     service = Service(engine, store, metrics, config, persistence, url=f"http://{HOST}", starting=False)
     app = create_app(service, TOKEN)
     await engine.start()

@@ -162,6 +162,10 @@ async def test_calls_are_split_and_a_key_or_a_side_of_their_own_decides(house: H
         side = await ran(body(user=user))
         assert {await ran(body(user=user)) for _ in range(5)} == {side}
         assert {await ran(body(), x_route_key=user) for _ in range(5)} == {side}
+    assert (await house.call("POST", f"{DIGITS}/versions/canary/infer", body())).status == 200
+    text = (await house.call("GET", "/metrics")).body.decode()
+    for version, by, count in (("1", "forced", 10), ("2", "forced", 10), ("2", "label", 1)):
+        assert f'infer_routed_requests_total{{model="digits",version="{version}",by="{by}"}} {count}' in text
     refused = await house.call("POST", f"{DIGITS}/infer", body(), x_route="nowhere")
     assert (refused.status, refused.json["code"]) == (400, "invalid_argument")
     assert "the parameter route asks for 'nowhere', and the calls of model 'digits' go to 1, 2" in refused.error

@@ -10,8 +10,9 @@ import pytest
 from workbench.core.messages import InferRequest, Parameter
 from workbench.core.model import ModelState
 from workbench.errors import CircuitOpen, InvalidInput, QueueFull, WorkbenchError
+from workbench.versions.route_counts import Accepting, RouteCounts, Way
 from workbench.versions.routing_table import RoutingTable
-from workbench.versions.split_router import Accepting, Split, SplitByShare
+from workbench.versions.split_router import Split, SplitByShare
 from workbench.versions.traffic_split import spread
 
 
@@ -54,6 +55,39 @@ def test_the_table_hands_out_the_split_for_calls_without_a_version_alone() -> No
     assert table.target("m", None) is split
     assert (table.target("m", "1"), table.target("m", "2")) == (versions.one, versions.two)
     assert table.choose("m", None) is versions.one, "what asks of the model is told of the routed one"
+
+
+def test_what_brought_a_call_to_its_version_is_counted_once_it_was_accepted() -> None:
+    versions, counts = Versions(), RouteCounts()
+    one, two = versions.one, versions.two
+    halves = {version: (two, held) for version, held in spread({}, {"2": 1.0}).items()}
+    split, of_share = Split(one, halves, counts=counts), Split(one, halves, counts=counts, way=Way.SHARE)
+    labels = {("m", "canary"): "2"}
+    before = {"m": SplitByShare(split, {"s1": of_share})}
+    table = RoutingTable([one, two], {"m": one}, labels=labels, before=before, counts=counts)
+    unnamed = table.target("m", None)
+    versions.ask(unnamed)
+    versions.ask(unnamed)
+    versions.ask(unnamed, "s1")
+    assert versions.ask(unnamed, route="1") == "1"
+    assert versions.ask(table.target("m", "1")) == "1"
+    assert versions.ask(table.target("m", "canary")) == "2"
+    two.refuses = QueueFull("full")
+    for refused in (unnamed, table.target("m", "2")):
+        with pytest.raises(QueueFull):
+            refused.submit(InferRequest("m", {}), None)
+    two.refuses = CircuitOpen("open", 1.0)
+    assert versions.ask(unnamed) == "1", "the routed version stands in, and has the call counted"
+    assert counts.counted() == {
+        ("m", "2", "split"): 2,
+        ("m", "2", "share"): 1,
+        ("m", "1", "forced"): 1,
+        ("m", "1", "version"): 1,
+        ("m", "2", "label"): 1,
+        ("m", "1", "split"): 1,
+    }
+    counts.forget("m", "2")
+    assert {version for _, version, _ in counts.counted()} == {"1"}
 
 
 def test_calls_are_split_by_weight_and_weight_nothing_is_nothing() -> None:

@@ -13,8 +13,9 @@ from workbench.engine.deployment import Deployment
 from workbench.engine.pipeline_deployment import PipelineDeployment
 from workbench.engine.served import Served
 from workbench.engine.shadow_traffic import CopyBudget, ShadowRoute, ShadowTraffic
+from workbench.versions.route_counts import Accepting, RouteCounts, Way
 from workbench.versions.routing_table import RoutingTable
-from workbench.versions.split_router import Accepting, Split, SplitByShare
+from workbench.versions.split_router import Split, SplitByShare
 from workbench.versions.traffic_split import SLOTS, Spans, weight_of
 
 Key = tuple[str, str]
@@ -44,6 +45,7 @@ class Deployments:
         self._judged: dict[str, ShadowPlan] = {}
         """Shadows that a rollout needs; they last no longer than this process."""
         self._copies = CopyBudget()
+        self.counts = RouteCounts()
 
     # Asked
 
@@ -183,6 +185,8 @@ class Deployments:
 
     def buried(self, deployment: Served) -> None:
         self._living = [each for each in self._living if each is not deployment]
+        if (deployment.name, deployment.version) not in self._serving:
+            self.counts.forget(deployment.name, deployment.version)
 
     def fail(self, status: ModelStatus) -> None:
         """List a version as Failed."""
@@ -213,16 +217,17 @@ class Deployments:
         routed = self._routed.get(name)
         if routed is None:
             return None
-        split = self._split(name, routed, plan.spans, plan.by, plan)
-        splits = {share: self._split(name, routed, spans, "", plan) for share, spans in plan.shares.items()}
+        split = self._split(name, routed, plan.spans, plan.by, plan, Way.SPLIT)
+        splits = {share: self._split(name, routed, spans, "", plan, Way.SHARE) for share, spans in plan.shares.items()}
         found = {share: each for share, each in splits.items() if each is not None}
         return SplitByShare(split or routed, found) if found else split
 
     def _split(
-        self, name: str, routed: Served, spans: Mapping[str, Spans], by: str, plan: VersionPlan
+        self, name: str, routed: Served, spans: Mapping[str, Spans], by: str, plan: VersionPlan, way: Way
     ) -> Split[Served] | None:
         weighted = self._weighted(name, spans)
-        return Split(routed, weighted, by, plan.labels, random.randrange(SLOTS)) if weighted else None
+        start = random.randrange(SLOTS)
+        return Split(routed, weighted, by, plan.labels, start, self.counts, way) if weighted else None
 
     def _weighted(self, name: str, of: Mapping[str, Spans]) -> dict[str, tuple[Served, Spans]]:
         """The versions that get a part of the calls. One that is being restored gets its part once it is Ready, and one
@@ -271,7 +276,7 @@ class Deployments:
             self._follow_shadows()
             for name, traffic in self._shadows.items():
                 before[name] = ShadowRoute(before.get(name, traffic.routed), traffic)
-        self.table = RoutingTable(self._serving.values(), self._routed, failed, labels, before)
+        self.table = RoutingTable(self._serving.values(), self._routed, failed, labels, before, self.counts)
         if not self._cleared:
             self._inner = self.table
             for each in self._living:

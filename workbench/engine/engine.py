@@ -540,6 +540,10 @@ class Engine:
         if deployment is not None:
             deployment.note(notes)
 
+    def routes_counted(self) -> Mapping[tuple[str, str, str], int]:
+        """Accepted requests by model, version and the way that brought them, where that is not the usual one."""
+        return self._deployments.counts.counted()
+
     def statuses(self, name: str | None = None) -> list[ModelStatus]:
         """Every version that is known, by name and version: also what loads, drains or Failed."""
         return [status for status in self._deployments.statuses() if name in (None, status.name)]

@@ -30,9 +30,10 @@ from workbench.engine.request_queue import Completion, PendingRequest
 from workbench.engine.served import Served
 from workbench.errors import WorkbenchError
 from workbench.versions.copy_pace import CopyPace
+from workbench.versions.route_counts import Accepting
 from workbench.versions.shadow_differences import Compared, ShadowDifferences, compare
 from workbench.versions.shadow_sample import ShadowSample
-from workbench.versions.split_router import Accepting, key_of
+from workbench.versions.split_router import key_of
 from workbench.versions.traffic_split import SLOTS
 
 log = logging.getLogger("workbench.engine")

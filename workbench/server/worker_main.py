@@ -172,7 +172,7 @@ async def _serve(
         marks=_marks(link),
         shared_answers=shared_answers,
     )
-    metrics.watch(engine.statuses, engine.loop_time, lambda: store.space.use)
+    metrics.watch(engine.statuses, engine.loop_time, lambda: store.space.use, engine.routes_counted)
     url = url_of(config, listener.getsockname()[1])
     service = Service(engine, store, metrics, config, persistence, logs, url)
     service.elsewhere_url = elsewhere_url_of(config, listener.getsockname()[1])

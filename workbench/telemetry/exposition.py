@@ -58,6 +58,7 @@ def _of_models(state: State, sees: Callable[[str, str], bool]) -> Iterator[Famil
         state,
         figures={key: each for key, each in state.figures.items() if sees(*key)},
         statuses=[each for each in state.statuses if sees(each.name, each.version)],
+        routes={key: count for key, count in state.routes.items() if sees(key[0], key[1])},
         rollouts=[each for each in state.rollouts if sees(each.model, each.version)],
     )
     for family in families(seen):
@@ -173,7 +174,15 @@ def _models(state: State) -> Iterator[Family]:
         load.add(key, status.load_s)
         size.add(key, status.size_bytes)
         info.add((*key, status.platform, status.device), 1)
-    yield from (depth, states, routed, weight, load, size, info)
+    ways = counter(
+        "infer_routed_requests_total",
+        "Accepted requests that came here otherwise than as to the routed version, by what brought them",
+        *_VERSION,
+        "by",
+    )
+    for way, count in state.routes.items():
+        ways.add(way, count)
+    yield from (depth, states, routed, weight, load, size, info, ways)
 
 
 def _circuits(state: State) -> Iterator[Family]:

@@ -100,6 +100,8 @@ class State:
     store: StoreUse = field(default_factory=StoreUse)
     shares: Sequence[ShareFigures] = ()
     rollouts: Sequence[RolloutFigures] = ()
+    routes: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
+    """Requests by model, version and the way that they came to it, where that is not the usual one."""
     audit_failures: int = 0
     """Rows of the audit that could not be written."""
     before_load: Mapping[ModelVersion, Counters] = field(default_factory=dict)
@@ -171,6 +173,7 @@ class Metrics:
         self._loop_time: LoopTimes | None = None
         self._statuses: Callable[[], Sequence[ModelStatus]] = list
         self._store: Callable[[], StoreUse] = StoreUse
+        self._routes: Callable[[], Mapping[tuple[str, str, str], int]] = dict
         self._shares: Callable[[], Sequence[ShareFigures]] = tuple
         self._rollouts: Callable[[], Sequence[RolloutFigures]] = tuple
         self._process = psutil.Process()
@@ -180,8 +183,10 @@ class Metrics:
         statuses: Callable[[], Sequence[ModelStatus]],
         loop_time: LoopTimes | None = None,
         store: Callable[[], StoreUse] = StoreUse,
+        routes: Callable[[], Mapping[tuple[str, str, str], int]] = dict,
     ) -> None:
-        """Set where `state` reads the models' states and queues (Engine.statuses), the inline runs, and the store.
+        """Set where `state` reads the models' states and queues (Engine.statuses), the inline runs, the store,
+        and by which way requests came.
 
         Statuses are not taken from `model_changed`: while a version is reloaded in place, two deployments of the same
         name and version report, and the one that goes reports last.
@@ -189,6 +194,7 @@ class Metrics:
         self._statuses = statuses
         self._loop_time = loop_time
         self._store = store
+        self._routes = routes
 
     def watch_shares(self, shares: Callable[[], Sequence[ShareFigures]]) -> None:
         """Set where `state` reads what shares were used for."""
@@ -388,6 +394,7 @@ class Metrics:
             store=self._store(),
             shares=self._shares() if shares else (),
             rollouts=self._rollouts(),
+            routes=dict(self._routes()),
             audit_failures=self._audit_failures,
             before_load=dict(self._before_load),
         )

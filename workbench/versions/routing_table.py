@@ -8,7 +8,8 @@ from typing import Generic
 
 from workbench.core.model import ModelState
 from workbench.errors import ModelNotFound, Unavailable, WorkbenchError
-from workbench.versions.split_router import Accepting, Target
+from workbench.versions.route_counts import Accepting, Named, RouteCounts, Way
+from workbench.versions.split_router import Target
 
 MOST_NAMED = 10
 """Models that an error names."""
@@ -26,10 +27,12 @@ class RoutingTable(Generic[Target]):
         failed: Mapping[tuple[str, str], str] = _NONE,
         labels: Mapping[tuple[str, str], str] = _NONE,
         before: Mapping[str, Accepting] | None = None,
+        counts: RouteCounts | None = None,
     ) -> None:
         """`deployments` answer to their own version; `routed` says which one answers where none is named; `failed`
         holds, by model and version, why it does not serve; `labels` holds versions by model and label; `before`
-        what takes the calls without a version before the routed one, as a split."""
+        what takes the calls without a version before the routed one, as a split. `counts` counts the calls that name
+        a version or a label."""
         table: dict[tuple[str, str | None], Target] = {(each.name, each.version): each for each in deployments}
         named = {(name, label): table.get((name, version)) for (name, label), version in labels.items()}
         table.update({key: target for key, target in named.items() if target is not None})
@@ -37,9 +40,13 @@ class RoutingTable(Generic[Target]):
         self._table = table
         self._failed = failed
         self._labels = labels
-        self._targets: Mapping[tuple[str, str | None], Accepting] = table
-        if before:
-            self._targets = {**table, **{(name, None): each for name, each in before.items()}}
+        self._targets: dict[tuple[str, str | None], Accepting] = dict(table)
+        if counts is not None:
+            for (name, named_by), each in table.items():
+                if named_by is not None:
+                    way = Way.VERSION if named_by == each.version else Way.LABEL
+                    self._targets[name, named_by] = Named(each, name, each.version, way, counts)
+        self._targets.update({(name, None): each for name, each in (before or {}).items()})
 
     def target(self, name: str, version: str | None) -> Accepting:
         """What a request is handed to: the version that it names, or else the routed one, or what stands before it.

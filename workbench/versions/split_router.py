@@ -8,6 +8,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 from workbench.core.messages import InferRequest
 from workbench.core.model import ModelState
 from workbench.errors import CircuitOpen, InvalidInput
+from workbench.versions.route_counts import Accepting, RouteCounts, Way
 from workbench.versions.traffic_split import SLOTS, STEP, Spans, side_of, slot_of
 
 SIDE: Final = "route"
@@ -33,16 +34,10 @@ class Routable(Protocol):
 Target = TypeVar("Target", bound=Routable)
 
 
-class Accepting(Protocol):
-    """What a request is handed to: a version, or what stands before one."""
-
-    def submit(self, request: InferRequest, promise: Any, /) -> None: ...
-
-
 class Split(Generic[Target]):
     """Stands in the routing table where a model's routed version would. Belongs to the event loop."""
 
-    __slots__ = ("_at", "_by", "_routed", "_sides", "_spans")
+    __slots__ = ("_at", "_by", "_counts", "_routed", "_sides", "_spans", "_way")
 
     def __init__(
         self,
@@ -51,16 +46,21 @@ class Split(Generic[Target]):
         by: str = "",
         labels: Mapping[str, str] | None = None,
         start: int = 0,
+        counts: RouteCounts | None = None,
+        way: Way = Way.SPLIT,
     ) -> None:
         """`weighted` holds the versions beside the routed one, and their places. `by`: a call's side is that of this
         parameter's value, or of the share that it comes with; empty, or where it has neither: at random. `labels`
-        name versions, too. `start` is where the sequence of random places begins."""
+        name versions, too. `start` is where the sequence of random places begins. `counts` counts what
+        a version got by the weights, as `way`, or since a request asked for it."""
         self._routed = routed
         self._spans = {version: spans for version, (_, spans) in weighted.items()}
         sides = {routed.version: routed, **{version: target for version, (target, _) in weighted.items()}}
         self._sides = {**sides, **{label: sides[each] for label, each in (labels or {}).items() if each in sides}}
         self._by = by
         self._at = start % SLOTS
+        self._counts = counts if counts is not None else RouteCounts()
+        self._way = way
 
     def choose(self, key: str | None = None) -> Target:
         """The version of a key, always the same one, or without a key of the next place."""
@@ -93,7 +93,9 @@ class Split(Generic[Target]):
         except CircuitOpen:
             if target is self._routed or SIDE in parameters:
                 raise
-            self._routed.submit(request, promise)
+            target = self._routed
+            target.submit(request, promise)
+        self._counts.count(target.name, target.version, Way.FORCED if SIDE in parameters else self._way)
 
 
 class SplitByShare(Generic[Target]):
