@@ -18,6 +18,7 @@ import workbench
 from tests.models import add_constant, mlp, save, slow
 from workbench.api import Model, Workbench
 from workbench.client import sync
+from workbench.client.control_calls import ControlCalls
 from workbench.client.load_progress import LoadProgress, Step
 from workbench.client.shared_service import Address, SharedService
 from workbench.convert.load import load
@@ -267,7 +268,8 @@ def test_every_public_call_is_in_the_documentation() -> None:
     text = (DOCS / "python.md").read_text(encoding="utf-8")
     for name in workbench.__all__:
         assert f"`{name}`" in text
-    for kind, prefix in ((Workbench, "wb."), (Model, "."), (workbench.AsyncClient, ""), (workbench.Prediction, "p.")):
+    clients = ((workbench.AsyncClient, ""), (ControlCalls, ""))
+    for kind, prefix in ((Workbench, "wb."), (Model, "."), *clients, (workbench.Prediction, "p.")):
         for name in vars(kind):
             if not name.startswith("_"):
                 assert f"`{prefix}{name}" in text, f"{kind.__name__}.{name}"

@@ -998,7 +998,8 @@ def _run(what: str, call: Callable[[LoadProgress], Coroutine[Any, Any, T]], told
 
 
 def _with_shared_service(start: bool, wait_s: float | None = None) -> Workbench:
-    from workbench.client.client import WAIT_S, AsyncClient
+    from workbench.client.client import AsyncClient
+    from workbench.client.service_transport import WAIT_S
     from workbench.client.shared_service import Address, address_of, shared_service
 
     shared = shared_service()

@@ -43,7 +43,7 @@ async def test_who_took_the_port_gets_nothing_from_a_client_that_reconnects(monk
         monkeypatch.setattr(own_connector, "owner_of_peer", lambda *_: 65534)
     async with AsyncClient("http://127.0.0.1:1", TOKEN, own=True) as client:
         async with serving() as (port, heads):
-            client.url = f"http://127.0.0.1:{port}"
+            client.transport.url = f"http://127.0.0.1:{port}"
             if AS_ANOTHER_USER:
                 assert await client.ready()
                 assert TOKEN.encode() in heads[0]

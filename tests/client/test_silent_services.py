@@ -12,6 +12,7 @@ import pytest
 
 from workbench.client import client as client_module
 from workbench.client import grpc_client as grpc_module
+from workbench.client import service_transport as transport_module
 from workbench.client.client import AsyncClient
 from workbench.client.grpc_client import GrpcClient
 from workbench.client.signs_of_life import while_alive
@@ -24,10 +25,10 @@ CLIENT_S = 60.0
 @pytest.fixture
 async def silent(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[str]:
     """HOST:PORT."""
-    monkeypatch.setattr(client_module, "CONTROL_S", 0.1)
+    for module in (client_module, grpc_module, transport_module):
+        monkeypatch.setattr(module, "CONTROL_S", 0.1)
     monkeypatch.setattr(client_module, "SILENT_S", 0.1)
-    monkeypatch.setattr(grpc_module, "CONTROL_S", 0.1)
-    monkeypatch.setattr(client_module, "while_alive", functools.partial(while_alive, silent_s=0.1, look_s=0.05))
+    monkeypatch.setattr(transport_module, "while_alive", functools.partial(while_alive, silent_s=0.1, look_s=0.05))
     ends: list[asyncio.StreamWriter] = []
 
     async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -118,7 +119,7 @@ async def test_no_control_call_waits_without_a_limit(
 
 def test_the_table_has_every_call_but_inferences() -> None:
     calls = (inspect.iscoroutinefunction, inspect.isasyncgenfunction)
-    public = {name for name, each in vars(AsyncClient).items() if any(is_call(each) for is_call in calls)}
+    public = {name for name, each in inspect.getmembers(AsyncClient) if any(is_call(each) for is_call in calls)}
     others = {"infer", "exchange", "close", "rebind"}
     assert {name for name in public if not name.startswith("_")} == CALLS.keys() - {"lend"} | others
 

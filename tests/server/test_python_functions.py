@@ -123,7 +123,7 @@ def _posted(url: str, token: str, name: str, file: Path | None, **parameters: ob
     async def load() -> str:
         async with AsyncClient(url, token) as client:
             try:
-                await client._json("POST", f"/v2/repository/models/{name}/load", {"parameters": parameters})
+                await client.transport.json("POST", f"/v2/repository/models/{name}/load", {"parameters": parameters})
             except ModelError as error:
                 return error.message
         return ""

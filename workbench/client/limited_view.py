@@ -13,7 +13,8 @@ from workbench.protocols.metadata import decode_status
 class ProtocolClient(Protocol):
     """The part of `AsyncClient` that any token will do for."""
 
-    url: str
+    @property
+    def url(self) -> str: ...
 
     async def metadata(self, model: str, version: str | None = None) -> dict[str, Any]: ...
     async def configuration(self, model: str, version: str | None = None) -> dict[str, Any]: ...

@@ -419,7 +419,7 @@ class Watch:
                 own=True,
                 keeper=record.keeper,
             )
-            fresh.gone = lambda: self.view.reason
+            fresh.transport.gone = lambda: self.view.reason
             self._client, self._at = fresh, at
             if client is not None:
                 await client.close()
