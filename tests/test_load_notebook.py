@@ -39,6 +39,9 @@ def executed() -> nbformat.NotebookNode:
     return client.execute()
 
 
+pytestmark = pytest.mark.long
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _service_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     from workbench.client.shared_service import shared_service

@@ -270,7 +270,7 @@ def test_the_log_follows_in_the_panel(plus: Panel, wb: Workbench, lab: Jupyter) 
     expect(log).to_contain_text("late-comer")
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("dark", [False, pytest.param(True, marks=pytest.mark.long)], ids=["light", "dark"])
 def test_nobody_is_kept_out_of_any_state_of_the_panel(
     lab: Jupyter, wb: Workbench, open_page: OpenPage, dark: bool
 ) -> None:

@@ -121,6 +121,7 @@ def test_a_model_is_shared_by_keyboard_its_first_call_is_told_and_it_is_revoked(
         assert caught.value.code == 401
 
 
+@pytest.mark.long
 def test_what_is_shared_elsewhere_is_listed_in_the_dark_and_where_it_is_narrow(
     lab: Jupyter, wb: Workbench, open_page: OpenPage
 ) -> None:

@@ -255,7 +255,7 @@ def test_a_restart_is_a_gap_with_a_mark_and_the_plots_go_on(lab: Jupyter, wb: Wo
         expect(live.value("throughput", "requests_per_s")).to_have_text(SOME)
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("dark", [False, pytest.param(True, marks=pytest.mark.long)], ids=["light", "dark"])
 def test_nobody_is_kept_out_of_the_plots_the_dashboard_and_the_log(
     lab: Jupyter, wb: Workbench, open_page: OpenPage, dark: bool
 ) -> None:
@@ -296,6 +296,7 @@ def unfold_the_slowest(live: Plots) -> None:
     expect(first).to_contain_text("in a batch of")
 
 
+@pytest.mark.long
 def test_what_live_plots_cost(
     lab: Jupyter, wb: Workbench, open_page: OpenPage, record_property: Callable[[str, object], None]
 ) -> None:
@@ -342,6 +343,7 @@ def test_what_live_plots_cost(
     assert kilobytes < 400
 
 
+@pytest.mark.long
 def test_typing_in_a_cell_beside_the_live_plots(
     lab: Jupyter, wb: Workbench, open_page: OpenPage, record_property: Callable[[str, object], None]
 ) -> None:

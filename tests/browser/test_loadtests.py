@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from playwright.sync_api import Locator, expect
 
 from tests.browser.conftest import OpenPage
@@ -63,6 +64,7 @@ def test_a_load_test_is_begun_watched_read_and_another_one_stopped(panel: Panel,
     assert [each["run"] for each in lab.api("bench")["runs"]][:2] == [second, run]
 
 
+@pytest.mark.long
 def test_a_sweep_tries_settings_one_after_the_other_and_gives_them_back(
     panel: Panel, lab: Jupyter, wb: Workbench
 ) -> None:

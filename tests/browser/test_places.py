@@ -82,6 +82,7 @@ def test_in_notebook_7_by_the_palette(jupyter: Jupyter, open_page: OpenPage) -> 
     assert panel.barriers(f"#{DASHBOARD}") == []
 
 
+@pytest.mark.long
 def test_a_model_of_the_services_own_repository_is_loaded_by_its_name(
     jupyter: Jupyter, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -99,6 +100,7 @@ def test_a_model_of_the_services_own_repository_is_loaded_by_its_name(
         assert list(wb) == ["stored"]
 
 
+@pytest.mark.long
 def test_a_service_that_cannot_start_says_why_with_the_end_of_its_log(
     jupyter: Jupyter, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -114,6 +116,7 @@ def test_a_service_that_cannot_start_says_why_with_the_end_of_its_log(
     expect(panel.page.locator(".iw-Logs-text")).to_be_visible()
 
 
+@pytest.mark.long
 def test_a_server_extension_of_another_version_is_said_in_one_line(
     jupyter: Jupyter, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -149,6 +152,7 @@ def test_without_the_server_extension_the_panel_says_what_to_do_and_does_not_ask
     expect(notice).to_be_visible()
 
 
+@pytest.mark.long
 def test_in_the_dark_and_narrow_everything_can_be_read(jupyter: Jupyter, open_page: OpenPage) -> None:
     jupyter.settings["@jupyterlab/apputils-extension/themes"] = {"theme": "JupyterLab Dark"}
     models.save(models.add_constant(1.0), jupyter.root / "plus-one.onnx")

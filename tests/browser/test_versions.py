@@ -31,7 +31,7 @@ def agree(panel: Panel, label: str) -> None:
     panel.page.get_by_role("dialog").get_by_role("button", name=label, exact=True).click()
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("dark", [False, pytest.param(True, marks=pytest.mark.long)], ids=["light", "dark"])
 def test_versions_are_seen_split_compared_promoted_and_taken_back(
     lab: Jupyter, wb: Workbench, open_page: OpenPage, dark: bool
 ) -> None:

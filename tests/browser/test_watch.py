@@ -118,7 +118,9 @@ def test_a_plot_moves_past_a_busy_kernel_and_is_live_again_after_a_reload(
         expect_to_move(page, wb)
 
 
-@pytest.mark.parametrize("busy_at_once", [False, True], ids=["busy later", "busy at once"])
+@pytest.mark.parametrize(
+    "busy_at_once", [pytest.param(False, marks=pytest.mark.long), True], ids=["busy later", "busy at once"]
+)
 def test_without_a_server_extension_the_kernel_tells_the_plot_while_it_is_busy(
     jupyter: Jupyter, open_page: OpenPage, busy_at_once: bool
 ) -> None:
@@ -182,7 +184,9 @@ def test_a_cell_says_why_nothing_can_be_shown_until_something_can(jupyter: Jupyt
     expect(plots(page).first).to_be_visible()
 
 
-@pytest.mark.parametrize("extension", [True, False], ids=["with extension", "without"])
+@pytest.mark.parametrize(
+    "extension", [True, pytest.param(False, marks=pytest.mark.long)], ids=["with extension", "without"]
+)
 def test_the_panel_below_a_cell_loads_and_tries_a_model(jupyter: Jupyter, open_page: OpenPage, extension: bool) -> None:
     notebook(jupyter, "%load_ext workbench\n%infer panel")
     if not extension:

@@ -35,7 +35,7 @@ def goes_on(shared: SharedService, seconds: float) -> None:
         time.sleep(0.1)
 
 
-@pytest.mark.parametrize("days", [1, -1])
+@pytest.mark.parametrize("days", [1, pytest.param(-1, marks=pytest.mark.long)])
 def test_a_clock_that_jumps_ends_nothing_and_puts_off_nothing(
     workplace: SharedService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, days: int
 ) -> None:

@@ -81,6 +81,7 @@ class Shouting(TextClassificationPipeline):
         return super().preprocess(inputs.upper(), **more)
 
 
+@pytest.mark.long
 def test_a_pipeline_cuts_where_it_was_made_to(loaded: Loaded) -> None:
     model = bert("SequenceClassification", num_labels=3, problem_type="multi_label_classification")
     pipe = pipeline("text-classification", model=model, tokenizer=word_pieces(), truncation=True, max_length=6)
@@ -150,6 +151,7 @@ def test_a_pair_answers_questions_from_its_context(loaded: Loaded) -> None:
         asked(client, {"question": ["word " * 100], "context": [context]})
 
 
+@pytest.mark.long
 def test_a_sentence_transformer_gives_the_vectors_of_encode_with_its_prompt(tmp_path: Path, loaded: Loaded) -> None:
     model = tiny.sentence_transformer(tmp_path, prompt="query: ", max_seq_length=20)
     report, client = loaded(model)
@@ -235,6 +237,7 @@ def test_a_folder_of_a_sentence_transformer_that_lacks_a_part_is_refused(
         loaded(tmp_path)
 
 
+@pytest.mark.long
 def test_a_tokenizer_that_was_set_to_pad_on_the_left_changes_no_answer(loaded: Loaded) -> None:
     """A pipeline that generates text sets it so, for all that share the tokenizer."""
     pipe = pipeline("text-classification", model=bert("SequenceClassification", num_labels=3), tokenizer=word_pieces())
