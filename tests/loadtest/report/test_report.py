@@ -65,6 +65,7 @@ def test_stairs_tell_the_highest_that_held_and_what_broke_next() -> None:
     assert report.sentence.endswith("; at 600/s the queue grew without bound.")
     assert "The curve turns at 500/s" in repr(report)
     assert report.points.loc["600/s", "held"] == np.False_
+    assert report.points.loc["600/s", "why"].startswith("a queue grew")
 
 
 def test_a_search_tells_the_rate_that_holds_and_what_the_next_one_broke() -> None:
@@ -76,6 +77,69 @@ def test_a_search_tells_the_rate_that_holds_and_what_the_next_one_broke() -> Non
     report = Report(run_of_series("search", recording(slo="p99<20ms").plan, points, best=0))
     assert "digits takes 100 requests/s with p99<20ms: p99 was" in report.sentence
     assert "at 200/s p99<20ms does not hold: 24" in report.sentence
+
+
+def probes(*found: tuple[float, Run, str], best: int | None, slo: str = "p99<20ms", reason: str = "") -> Report:
+    """A search with these tests: rate, run, and why it failed."""
+    points = [
+        (Point(f"{rate:g}/s", rate, each.whole, {}, each.verdicts, not why, each.limit, why), each)
+        for rate, each, why in found
+    ]
+    return Report(run_of_series("search", recording(slo=slo).plan, points, best, reason))
+
+
+def test_each_row_of_a_search_says_why_it_does_not_hold() -> None:
+    good, slow = (run(200.0, latency_s=latency, slo="p99<20ms") for latency in (4e-3, 1e-2))
+    report = probes((100.0, good, ""), (200.0, slow, "p99 24ms, in second 3 of 5"), best=0)
+    head, first, second = repr(report).splitlines()[2:5]
+    assert head.split()[0] == "asked" and head.endswith("holds"), "the label would be the rate again"
+    assert first.endswith("yes") and second.endswith("no: p99 24ms, in second 3 of 5")
+    assert report.points["why"].tolist() == ["", "p99 24ms, in second 3 of 5"]
+    assert report.held
+
+
+def test_a_search_says_nothing_twice() -> None:
+    good, slow = (run(200.0, latency_s=latency, slo="p99<20ms") for latency in (4e-3, 1e-2))
+    said = repr(probes((100.0, good, ""), (200.0, slow, "p99 24ms"), best=0))
+    assert said.count("p99<20ms") == 2, "in what was found, and in what broke next"
+    assert "p99<20ms holds" not in said and "errors<1% holds" not in said
+    promised = run(200.0, latency_s=4e-3, slo="p99<20ms,rate>400")
+    assert "rate>400/s does not hold: 200/s." in repr(probes((200.0, promised, ""), best=0))
+
+
+def test_a_search_that_found_nothing_has_failed() -> None:
+    slow = run(200.0, latency_s=1e-2, slo="p99<20ms")
+    report = probes((200.0, slow, "p99 24ms"), (100.0, slow, "p99 24ms"), best=None, reason="not even 100/s held")
+    assert report.sentence.startswith(
+        "digits does not hold p99<20ms even at 100 requests/s: p99<20ms does not hold: 24"
+    )
+    assert not report.held
+    assert repr(report).count("p99<20ms does not hold") == 1
+    well = run(200.0, latency_s=4e-3, slo="p99<20ms")
+    assert not probes((100.0, well, "it held once, but not again"), best=None).held, "though its last bounds held"
+
+
+def test_a_late_generator_leaves_unknown_what_the_model_holds() -> None:
+    late = run(200.0, latency_s=1e-2, slo="p99<20ms", limit="the load generator was the limit: 1 % left 9 ms late")
+    why = "the load generator is the limit already at the lowest rates, so nothing is known of the server"
+    report = probes((200.0, late, "late generator"), (100.0, late, "late generator"), best=None, reason=why)
+    assert report.sentence == (
+        "Whether digits holds p99<20ms is not known: the load generator was the limit in each of 2 tests, "
+        "down to 100 requests/s."
+    )
+    said = repr(report)
+    assert "does not hold" not in said and why not in said
+    assert said.count("1 % left 9 ms late") == 1
+
+
+def test_a_curve_is_said_to_turn_only_below_the_answer_of_a_search() -> None:
+    flat = [run(200.0, latency_s=4e-3, seed=seed) for seed in range(5)]
+    report = probes(*((100.0 * (at + 1), each, "") for at, each in enumerate(flat)), best=4)
+    assert "The curve turns" not in repr(report) and knee_of(report.run) is None
+    steep = [run(200.0, latency_s=latency) for latency in (4e-3, 4e-3, 4e-3, 4e-3, 0.1)]
+    found = probes(*((100.0 * (at + 1), each, "" if at < 4 else "p99") for at, each in enumerate(steep)), best=3)
+    assert knee_of(found.run) is not None
+    assert "The curve turns" not in repr(found), "its first line names the same rate"
 
 
 def test_the_generators_limit_comes_first() -> None:
@@ -205,6 +269,8 @@ def test_the_knee_of_a_queue_is_before_its_wall_and_a_line_has_none() -> None:
     assert knee(load.tolist(), (3 * load).tolist()) is None
     assert knee([1, 2, 3], [1, 1, 9]) is None
     assert knee([1, 2, 2, 3], [1, 1, 1, 9]) is None
+    assert knee([1, 2, 3, 4, 5], [5.0, 5.1, 4.9, 5.0, 5.3]) is None, "scatter does not turn"
+    assert knee([1, 2, 3, 4, 5], [5.0, 5.1, 5.2, 5.3, 30.0]) == 3
     found = stairs()
     at = knee_of(found)
     assert at is not None

@@ -14,6 +14,10 @@ LEAST_POINTS = 4
 LEAST_BEND = 0.2
 """How far below the straight line between its ends the curve must hang, of the height between them, to have a knee."""
 
+LEAST_RISE = 2.0
+"""The last latency is at least this many times that at a knee, and none beyond it is below: less is the scatter of a
+flat curve."""
+
 
 def knee(load: Sequence[float], latency_s: Sequence[float]) -> int | None:
     """The index of the knee of a curve that rises and bends upwards; None where it has none.
@@ -26,4 +30,6 @@ def knee(load: Sequence[float], latency_s: Sequence[float]) -> int | None:
         return None
     below = (x - x[0]) / (x[-1] - x[0]) - (y - y.min()) / (y.max() - y.min())
     at = int(np.argmax(below))
-    return at if below[at] >= LEAST_BEND else None
+    beyond = y[at + 1 :]
+    turns = below[at] >= LEAST_BEND and len(beyond) > 0 and beyond.min() > y[at] and y[-1] >= LEAST_RISE * y[at]
+    return at if turns else None

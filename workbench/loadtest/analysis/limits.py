@@ -39,6 +39,15 @@ def limit_of(plan: Plan, generator: Generator, p99_s: float | None) -> str:
     return ""
 
 
+def limit_words(limit: str, generator: Generator) -> str:
+    """What `limit_of` says, in a few words for a row of a table; empty where it says nothing."""
+    if not limit:
+        return ""
+    if generator.cpu_share > CPU_SHARE:
+        return f"generator at its limit, {generator.cpu_share:.0%} of its core"
+    return f"late generator, 1 % left {_ms(generator.lag_p99_s)} or more after their time"
+
+
 def notes_on(plan: Plan, generator: Generator, server: Sequence[ServerSecond], same_machine: bool) -> tuple[str, ...]:
     """Other things that a reader should know, each one sentence."""
     found: list[str] = []

@@ -50,9 +50,11 @@ class ProbeResult:
 class RateSearch:
     """Call `next()` and `record()` in turn until `next()` is None; then `answer` is the rate, or None with `why`."""
 
-    def __init__(self, first_per_s: float, most_per_s: float = 1e6) -> None:
-        self._rate = first_per_s
+    def __init__(self, first_per_s: float, most_per_s: float = 1e6, least_per_s: float = LEAST_PER_S) -> None:
+        """`least_per_s`: below it a test would be too short for a single request."""
+        self._rate = max(first_per_s, least_per_s)
         self._most = most_per_s
+        self._least = least_per_s
         self._held: list[float] = []
         """Rates that held, ascending; the last one is the candidate."""
         self._failed = math.inf
@@ -103,8 +105,8 @@ class RateSearch:
     def _fail(self, rate: float) -> None:
         self._held = [each for each in self._held if each < rate]
         self._failed = min(self._failed, rate)
-        if self._failed <= LEAST_PER_S:
-            self.why = f"not even {LEAST_PER_S:g} requests/s held"
+        if self._failed <= self._least:
+            self.why = f"not even {self._least:g} requests/s held"
             return
         self._move()
 
@@ -117,6 +119,6 @@ class RateSearch:
         elif math.isinf(high):
             self._rate = min(low * GROWTH, self._most)
         elif not low:
-            self._rate = max(high / 2, LEAST_PER_S)
+            self._rate = max(high / 2, self._least)
         else:
             self._rate = math.sqrt(low * high)

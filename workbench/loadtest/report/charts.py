@@ -13,8 +13,7 @@ import numpy as np
 
 from workbench.client.palette import colour
 from workbench.core.histogram import Histogram
-from workbench.core.ports import NO_ERRORS
-from workbench.loadtest.analysis.aggregate import Second, Stretch, together
+from workbench.loadtest.analysis.aggregate import Second, together
 from workbench.loadtest.analysis.knee import METHOD, knee
 from workbench.loadtest.analysis.latency_breakdown import BREAKDOWN, stages_of
 from workbench.loadtest.store.run import Run
@@ -203,13 +202,14 @@ def curve(run: Run) -> Chart | None:
 
 
 def knee_of(run: Run) -> int | None:
-    """The index of the point beyond which more load adds mostly waiting; None if there is none."""
+    """The index of the point beyond which more load adds mostly waiting; None if there is none. Tests in which the
+    generator was the limit do not count."""
     if any(point.settings or point.offered_per_s <= 0 for point in run.points):
         return None
     numbered = [
         (point.offered_per_s, p99_s, number)
         for number, point in enumerate(run.points)
-        if (p99_s := point.figures.quantile(0.99)) is not None
+        if (p99_s := point.figures.quantile(0.99)) is not None and not point.limit
     ]
     latest = {rate: (rate, p99_s, number) for rate, p99_s, number in numbered}  # a search asks for a rate again
     ordered = [latest[rate] for rate in sorted(latest)]
@@ -271,12 +271,6 @@ def _shaded(run: Run) -> tuple[tuple[float, float, str], ...]:
 
 def _is_series(run: Run) -> bool:
     return run.kind in ("search", "sweep")
-
-
-def error_words(stretch: Stretch) -> str:
-    """`120 timeout, 4 connection`, the most frequent first."""
-    bad = [(count, word) for word, count in stretch.outcomes.items() if word not in NO_ERRORS]
-    return ", ".join(f"{count} {word}" for count, word in sorted(bad, reverse=True))
 
 
 def _ms(seconds: float | None) -> float | None:

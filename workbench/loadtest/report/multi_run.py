@@ -16,9 +16,11 @@ from workbench.client import sync
 from workbench.client.formatting import counted
 from workbench.core.cores import usable_cores
 from workbench.errors import Conflict, InvalidInput
-from workbench.loadtest.analysis.slo import ProbeResult, RateSearch
+from workbench.loadtest.analysis.limits import limit_words
+from workbench.loadtest.analysis.slo import LEAST_PER_S, ProbeResult, RateSearch
 from workbench.loadtest.analysis.sweep_grid import Settings, grid_of, label_of, short_name
 from workbench.loadtest.analysis.thresholds import Verdict
+from workbench.loadtest.analysis.why_failed import why_failed
 from workbench.loadtest.generator.target import PreparedTarget, control_client
 from workbench.loadtest.job import LoadTestJob
 from workbench.loadtest.patterns import Constant, Users
@@ -63,7 +65,7 @@ def search(job: LoadTestJob[Any], prepared: PreparedTarget, kept: Kept = lambda 
     quick = replace(plan, duration_s=probe_s, warm_up_s=min(plan.warm_up_s, PROBE_WARM_UP_S))
     scout = job.record(_with(prepared, replace(quick, pattern=Users(SCOUTS), duration_s=SCOUT_S)), "a first look")
     seen_per_s = len(scout.measured_rows.ok) / SCOUT_S
-    rate_search = RateSearch(max(seen_per_s / 2, 1.0))
+    rate_search = RateSearch(max(seen_per_s / 2, 1.0), least_per_s=max(LEAST_PER_S, 1 / probe_s))
     probes: list[_ProbeRun] = []
     while not job.cancelled and (probe := rate_search.next()) is not None:
         rate = probe.rate_per_s
@@ -156,7 +158,11 @@ def _probe(
     if searching:  # a bound on the rate is for the answer, not for the runs on the way
         verdicts = tuple(verdict for verdict in verdicts if verdict.threshold.metric != "rate")
     held = recording.ended == "finished" and run.whole.kept_up and all(verdict.held for verdict in verdicts)
-    point = Point(label, asked, run.whole, dict(settings or {}), verdicts, held, recording.limit)
+    why = ""
+    if not held:
+        late = limit_words(recording.limit, recording.generator)
+        why = why_failed(run.whole, verdicts, run.seconds, late=late, ended=recording.ended)
+    point = Point(label, asked, run.whole, dict(settings or {}), verdicts, held, recording.limit, why)
     return _ProbeRun(point, run, recording)
 
 
@@ -175,8 +181,8 @@ def _over(verdict: Verdict) -> float:
 
 
 def _best_of(probes: Sequence[_ProbeRun], rate_search: RateSearch) -> int | None:
-    """The last run of the answer; until it is found, of the highest rate that held."""
-    rate = rate_search.answer or rate_search.candidate
+    """The last run of the answer; while it is looked for, of the highest rate that held; none where there is none."""
+    rate = rate_search.answer or (0.0 if rate_search.why else rate_search.candidate)
     found = [at for at, probe in enumerate(probes) if probe.point.held and probe.point.offered_per_s == rate]
     return found[-1] if found else None
 
@@ -184,11 +190,7 @@ def _best_of(probes: Sequence[_ProbeRun], rate_search: RateSearch) -> int | None
 def _searched(plan: Plan, probes: Sequence[_ProbeRun], rate_search: RateSearch) -> Run:
     best = _best_of(probes, rate_search)
     most = probes[best].point.offered_per_s if best is not None else 0.0
-    # What held once above the answer did not hold again, so it did not hold.
-    points = [
-        (replace(probe.point, held=probe.point.held and probe.point.offered_per_s <= most), probe.run)
-        for probe in probes
-    ]
+    points = [(_judged(probe.point, most, probes), probe.run) for probe in probes]
     found = run_of_series("search", plan, points, best, rate_search.why)
     # Above the answer the generator may well have been the limit; of the answer itself it was not, or it says so.
     limit = probes[best].point.limit if best is not None else probes[-1].point.limit
@@ -200,6 +202,15 @@ def _searched(plan: Plan, probes: Sequence[_ProbeRun], rate_search: RateSearch) 
         )
         found = replace(found, notes=(*found.notes, said))
     return replace(found, limit=limit, summary=f"{plan.target.model}: the highest rate with {plan.slo}")
+
+
+def _judged(point: Point, most: float, probes: Sequence[_ProbeRun]) -> Point:
+    """A point beside the answer `most`: what held once above it did not hold again, so it did not hold."""
+    if not point.held or point.offered_per_s <= most:
+        return point
+    again = any(not each.point.held and each.point.offered_per_s == point.offered_per_s for each in probes)
+    why = "it held once, but not again" if again else "it held once, but a lower rate did not"
+    return replace(point, held=False, why=why)
 
 
 def _best_settings(plan: Plan, probes: Sequence[_ProbeRun]) -> int:

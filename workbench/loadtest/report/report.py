@@ -20,7 +20,7 @@ from workbench.loadtest.report.svg import svg
 from workbench.loadtest.store.history import History
 from workbench.loadtest.store.recording import ServerSecond
 from workbench.loadtest.store.records import OUTCOMES, WARM_UP, Records
-from workbench.loadtest.store.run import Run, encode, summed
+from workbench.loadtest.store.run import Point, Run, encode, summed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -112,6 +112,7 @@ class Report:
                 **{f"{name}_ms": _ms(point.figures.quantile(q)) for name, q in SHOWN},
                 "errors": point.figures.error_share,
                 "held": point.held,
+                "why": point.why,
                 **point.settings,
             }
             for point in self.run.points
@@ -223,10 +224,16 @@ class Report:
             rows = [_row("", run.whole.offered_per_s if run.open_loop else None, run.whole)]
             return Table(head, [row[1:] for row in rows])
         rows = [
-            _row(point.label + ("" if point.held else " ✗"), point.offered_per_s or None, point.figures)
+            [*_row(point.label, point.offered_per_s or None, point.figures), "yes" if point.held else _why_not(point)]
             for point in run.points
         ]
-        return Table([Column("", width_em=24), *head], rows)
+        table = Table([Column("", width_em=24), *head, Column("holds", width_em=30)], rows)
+        # Of tests at different rates, the label is the rate that was asked.
+        return table.without([0]) if all(point.offered_per_s and not point.settings for point in run.points) else table
+
+
+def _why_not(point: Point) -> str:
+    return f"no: {point.why}" if point.why else "no"
 
 
 def _row(label: str, offered: float | None, stretch: Any) -> list[str]:

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from workbench.client.formatting import counted, milliseconds
 from workbench.loadtest.analysis.aggregate import Stretch
 from workbench.loadtest.analysis.latency_breakdown import longest_stage
-from workbench.loadtest.report.charts import error_words, knee_of
+from workbench.loadtest.analysis.thresholds import Verdict
+from workbench.loadtest.analysis.why_failed import error_words
+from workbench.loadtest.report.charts import knee_of
 from workbench.loadtest.store.records import WARM_UP
 from workbench.loadtest.store.run import Point, Run, RunState
 
@@ -22,6 +24,8 @@ _GREW = "the queue grew without bound"
 
 def headline(run: Run) -> str:
     """The first line; it says so where the generator was the limit."""
+    if _unknown(run):
+        return answer(run)
     if run.limit:
         return _sentence(run.limit)
     return answer(run)
@@ -41,15 +45,15 @@ def answer(run: Run) -> str:
 def details(run: Run) -> Iterator[str]:
     """The sentences below the first line."""
     if run.limit:
-        yield answer(run)
+        yield _sentence(run.limit) if _unknown(run) else answer(run)
     if run.state is RunState.RUNNING:
         yield "This run is still under way; the figures are those so far."
     elif run.state is RunState.CUT_SHORT:
         why = f": {run.reason}" if run.reason else ""
         yield _sentence(f"This run was cut short{why}; the figures are those until then")
-    elif run.reason:
-        yield _sentence(run.reason)
-    yield from (f"{verdict}." for verdict in run.verdicts)
+    elif run.reason and not (run.kind == "search" and run.reason.startswith(("not even", "the load generator"))):
+        yield _sentence(run.reason)  # the first line of a search has those
+    yield from (f"{verdict}." for verdict in _unsaid(run))
     if run.whole.errors:
         yield _failed(run)
     if silence := _silence(run):
@@ -78,6 +82,24 @@ def health(run: Run) -> str:
     if own.reconnects:
         parts.append(f"{counted(own.reconnects, 'connection')} broke or were closed")
     return "The generator: " + ", ".join(parts) + "."
+
+
+def _unknown(run: Run) -> bool:
+    """Whether a search tells nothing of the model, since the generator was the limit wherever it failed."""
+    failed = [point for point in run.points if not point.held]
+    return run.kind == "search" and len(failed) == len(run.points) > 0 and all(point.limit for point in failed)
+
+
+def _unsaid(run: Run) -> Iterator[Verdict]:
+    """The verdicts that no other line has: a search's first line names its bounds and p99, its rows why they failed."""
+    for verdict in run.verdicts:
+        metric = verdict.threshold.metric
+        if run.kind == "search" and metric != "rate":
+            if not any(point.held for point in run.points):
+                continue
+            if verdict.held and (metric == "p99" or (metric == "errors" and not verdict.value)):
+                continue
+        yield verdict
 
 
 def _took(run: Run, whole: Stretch) -> str:
@@ -121,15 +143,22 @@ def _climbed(run: Run) -> str:
 def _found(run: Run) -> str:
     asked = run.plan.get("slo") or "what was asked for"
     good = [point for point in run.points if point.held]
-    if not good:
+    if _unknown(run):
         least = min(run.points, key=lambda point: point.offered_per_s)
+        return (
+            f"Whether {run.model} holds {asked} is not known: the load generator was the limit in each of "
+            f"{counted(len(run.points), 'test')}, down to {_rate(least.offered_per_s)} requests/s."
+        )
+    if not good:
+        tested = [point for point in run.points if point.figures.due] or run.points
+        least = min(tested, key=lambda point: point.offered_per_s)
         return f"{run.model} does not hold {asked} even at {_rate(least.offered_per_s)} requests/s: {_broke(least)}."
     best = max(good, key=lambda point: point.offered_per_s)
     above = [point for point in run.points if not point.held and point.offered_per_s > best.offered_per_s]
     said = f"{run.model} takes {_rate(best.offered_per_s)} requests/s with {asked}: p99 was {_p99(best)}"
     if not above:
         return f"{said}; no higher rate was tried."
-    first = min(above, key=lambda point: point.offered_per_s)
+    first = min(above, key=lambda point: (point.offered_per_s, all(verdict.held for verdict in point.verdicts)))
     return f"{said}; at {_rate(first.offered_per_s)}/s {_broke(first)}."
 
 
@@ -145,13 +174,15 @@ def _best(run: Run) -> str:
 
 def _broke(point: Point) -> str:
     missed = [verdict for verdict in point.verdicts if not verdict.held]
+    if not point.figures.due:
+        return "no request was due in its time"
     if not point.figures.ok:
         return f"nothing was answered ({error_words(point.figures) or 'all were cancelled'})"
     if not point.figures.kept_up and not point.figures.errors:
         return _GREW
     if missed:
         return f"{missed[0]}"
-    return error_words(point.figures) or point.limit or "it broke"
+    return point.why or error_words(point.figures) or point.limit or "it broke"
 
 
 def _failed(run: Run) -> str:
@@ -195,8 +226,12 @@ def _omission(run: Run) -> str | None:
 
 
 def knee_words(run: Run) -> str | None:
-    """Names the knee of the curve, if it has one."""
+    """Names the knee of the curve, if it has one and the first line has not named it."""
     at = knee_of(run)
+    if at is not None and run.kind == "search":
+        answer_per_s = max((point.offered_per_s for point in run.points if point.held), default=0.0)
+        if run.points[at].offered_per_s >= answer_per_s:
+            return None
     return None if at is None else f"The curve turns at {run.points[at].label}: more load buys mostly waiting."
 
 

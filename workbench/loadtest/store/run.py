@@ -20,6 +20,7 @@ from workbench.errors import InvalidInput, Unsupported
 from workbench.loadtest.analysis import latency_histogram
 from workbench.loadtest.analysis.aggregate import Aggregate, Second, Stretch, Window
 from workbench.loadtest.analysis.thresholds import Threshold, Verdict, judge, parse_thresholds
+from workbench.loadtest.analysis.why_failed import why_failed
 from workbench.loadtest.machine_info import this_machine, versions
 from workbench.loadtest.patterns import Stairs, Users
 from workbench.loadtest.plan import Plan
@@ -52,6 +53,8 @@ class Point:
     """Whether every bound held and the server kept up with the rate."""
     limit: str = ""
     """One sentence where the generator was the limit."""
+    why: str = ""
+    """Why it does not hold, in a few words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +133,9 @@ class Run:
 
     @property
     def held(self) -> bool:
-        """Whether it finished and every bound holds; decides the exit status."""
-        return self.state is RunState.DONE and all(verdict.held for verdict in self.verdicts)
+        """Whether it finished and every bound holds, of a search whether it found a rate; decides the exit status."""
+        found = self.kind != "search" or any(point.held for point in self.points)
+        return self.state is RunState.DONE and found and all(verdict.held for verdict in self.verdicts)
 
     def server_figures(self, window: Window | None = None) -> ServerFigures:
         """The service's figures over a window of the timeline; by default over the measured part."""
@@ -152,8 +156,7 @@ def run_from(recording: Recording, fold: Aggregate, *, state: RunState | None = 
     whole = fold.whole(recording.measured_s)
     stopped = recording.ended in ("cancelled", "cut short")
     thresholds = parse_thresholds(plan.slo) if plan.slo else ()
-    stairs = fold.steps(step_windows(recording)) if isinstance(plan.pattern, Stairs) else {}
-    points = _stairs(plan.pattern, stairs, thresholds) if isinstance(plan.pattern, Stairs) else ()
+    points = _stairs(plan.pattern, recording, fold, thresholds) if isinstance(plan.pattern, Stairs) else ()
     return Run(
         id="",
         kind="stairs" if points else "bench",
@@ -247,13 +250,19 @@ def summed(server: Sequence[ServerSecond]) -> ServerFigures:
     )
 
 
-def _stairs(pattern: Stairs, figures: Mapping[int, Stretch], thresholds: Sequence[Threshold]) -> tuple[Point, ...]:
+def _stairs(
+    pattern: Stairs, recording: Recording, fold: Aggregate, thresholds: Sequence[Threshold]
+) -> tuple[Point, ...]:
     points = []
-    for number, each in figures.items():
+    windows, seconds = step_windows(recording), fold.seconds()
+    for number, each in fold.steps(windows).items():
         rate = pattern.rate_of(number)
         verdicts = judge(thresholds, each)
         held = each.kept_up and all(verdict.held for verdict in verdicts)
-        points.append(Point(f"{rate:g}/s", rate, each, {}, verdicts, held))
+        begin_s, end_s = (at - recording.window_s[0] for at in windows[number])
+        within = [second for second in seconds if begin_s - 1e-9 <= second.at_s < end_s - 1e-9]
+        why = "" if held else why_failed(each, verdicts, within)
+        points.append(Point(f"{rate:g}/s", rate, each, {}, verdicts, held, why=why))
     return tuple(points)
 
 
