@@ -73,7 +73,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Share
     """The shared service of folders of a test's own, which does not run before and after."""
     monkeypatch.setenv("INFER_WORKBENCH_RUNTIME_DIR", str(tmp_path / "runtime"))
     monkeypatch.setenv("INFER_WORKBENCH_DATA_DIR", str(tmp_path / "shared data"))
-    monkeypatch.setattr("workbench.api._latest", None)  # what a test before this one connected to
+    monkeypatch.setattr("workbench.api.connecting._latest", None)  # what a test before this one connected to
     shared = shared_service()
     yield shared
     shared.stop()
@@ -104,7 +104,7 @@ def running_workplace(
     """
     monkeypatch.setenv("INFER_WORKBENCH_RUNTIME_DIR", str(_module_service.rendezvous.path.parent))
     monkeypatch.setenv("INFER_WORKBENCH_DATA_DIR", str(tmp_path / "shared data"))
-    monkeypatch.setattr("workbench.api._latest", None)  # what a test before this one connected to
+    monkeypatch.setattr("workbench.api.connecting._latest", None)  # what a test before this one connected to
     shared = shared_service()
     yield shared
     address = shared.ensure()

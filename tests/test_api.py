@@ -270,7 +270,8 @@ def test_every_public_call_is_in_the_documentation() -> None:
         assert f"`{name}`" in text
     clients = ((workbench.AsyncClient, ""), (ControlCalls, ""))
     for kind, prefix in ((Workbench, "wb."), (Model, "."), *clients, (workbench.Prediction, "p.")):
-        for name in vars(kind):
+        parts = [base for base in kind.__mro__ if base.__module__.startswith("workbench.api.")] or [kind]
+        for name in (name for part in parts for name in vars(part)):
             if not name.startswith("_"):
                 assert f"`{prefix}{name}" in text, f"{kind.__name__}.{name}"
     assert all(f"{name}" in text for name in workbench.LoadReport.__dataclass_fields__)

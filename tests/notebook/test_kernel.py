@@ -93,7 +93,7 @@ def kernel(folders: Path) -> Iterator[Kernel]:
 @pytest.fixture
 def wb(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workbench]:
     """The same service, seen from outside the kernel."""
-    monkeypatch.setattr("workbench.api._latest", None)
+    monkeypatch.setattr("workbench.api.connecting._latest", None)
     with connect() as workbench:
         yield workbench
 

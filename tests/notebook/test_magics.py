@@ -253,7 +253,7 @@ def test_the_extension_starts_nothing_until_it_is_used(monkeypatch: pytest.Monke
         events=EventManager(None, available_events),
         configurables=[],
     )
-    monkeypatch.setattr("workbench.api.connect", lambda *_: pytest.fail("connected"))
+    monkeypatch.setattr("workbench.api.connecting.connect", lambda *_: pytest.fail("connected"))
     monkeypatch.setattr("workbench.notebook.magics.InferMagics", lambda *_: None)
     workbench.load_ipython_extension(shell)  # type: ignore[arg-type]
     assert registered == ["magics"]

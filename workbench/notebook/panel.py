@@ -30,7 +30,7 @@ from workbench.rendezvous.service_record import ServiceState
 from workbench.visible_text import visible
 
 if TYPE_CHECKING:
-    from workbench.api import Workbench
+    from workbench.api.handles import Workbench
 
 _WIDE = {"width": "auto", "max_width": "46em"}
 _NARROW = {"width": "22em"}
