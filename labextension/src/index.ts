@@ -19,6 +19,7 @@ import { Visibility } from './service/visibility';
 import { browse } from './ui/fileDialog';
 import { addCommands, IN_PALETTE } from './service/commands';
 import { addDashboard } from './ui/dashboard';
+import { addPlotTabs } from './ui/plotTab';
 import { addLoadCommands, LOAD_IN_PALETTE } from './loadtest/loadtestCommands';
 import { ServiceModel } from './service/model';
 import { tellFirstCalls } from './share/firstCall';
@@ -161,6 +162,24 @@ const dashboard: JupyterFrontEndPlugin<void> = {
   }
 };
 
+const plot: JupyterFrontEndPlugin<void> = {
+  id: PluginIDs.plot,
+  description: 'Adds tabs with a single live plot, to be docked beside a notebook.',
+  autoStart: true,
+  requires: [IServiceModel],
+  optional: [ITranslator, ICommandPalette, ILayoutRestorer],
+  activate: (
+    app: JupyterFrontEnd,
+    model: IServiceModel,
+    translator: ITranslator | null,
+    palette: ICommandPalette | null,
+    restorer: ILayoutRestorer | null
+  ) => {
+    const trans = (translator ?? nullTranslator).load(DOMAIN);
+    addPlotTabs({ app, model, trans, palette, restorer });
+  }
+};
+
 const output: JupyterFrontEndPlugin<void> = {
   id: PluginIDs.output,
   description: 'Draws the live plots of `%infer watch` in notebooks, without their kernels.',
@@ -192,4 +211,11 @@ function openModelMenu(app: JupyterFrontEnd, name: string, anchor: HTMLElement):
   menu.open(left, bottom);
 }
 
-export default [model, panel, commands, dashboard, output] as JupyterFrontEndPlugin<unknown>[];
+export default [
+  model,
+  panel,
+  commands,
+  dashboard,
+  plot,
+  output
+] as JupyterFrontEndPlugin<unknown>[];

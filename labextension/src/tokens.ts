@@ -30,6 +30,7 @@ export namespace PluginIDs {
   export const panel = `${NAMESPACE}:panel`;
   export const commands = `${NAMESPACE}:commands`;
   export const dashboard = `${NAMESPACE}:dashboard`;
+  export const plot = `${NAMESPACE}:plot`;
   export const output = `${NAMESPACE}:output`;
 }
 
@@ -46,6 +47,7 @@ export namespace CommandIDs {
   export const set = `${NAMESPACE}:set`;
   export const copyAddress = `${NAMESPACE}:copy-address`;
   export const dashboard = `${NAMESPACE}:dashboard`;
+  export const plot = `${NAMESPACE}:plot`;
   export const logs = `${NAMESPACE}:logs`;
   export const copyCurl = `${NAMESPACE}:copy-curl`;
   export const copyPython = `${NAMESPACE}:copy-python`;
@@ -61,6 +63,8 @@ export namespace CommandIDs {
 export namespace WidgetIDs {
   export const panel = `${NAMESPACE}-panel`;
   export const dashboard = `${NAMESPACE}-dashboard`;
+  /** Begins the ids of tabs with a single plot. */
+  export const plot = `${NAMESPACE}-plot`;
   export const logs = `${NAMESPACE}-logs`;
   export const report = `${NAMESPACE}-report`;
 }

@@ -3,6 +3,7 @@ import './models.css';
 import './parts.css';
 import './plots.css';
 import './dashboard.css';
+import './plotTab.css';
 import './live.css';
 import './loadtests.css';
 import './endpoint.css';

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 import urllib.error
@@ -199,6 +200,14 @@ def open_panel(page: Page, jupyter: Jupyter, path: str = "lab") -> Panel:
     panel = Panel(page)
     expect(panel.service).to_be_visible()
     return panel
+
+
+def wear(page: Page, dark: bool) -> None:
+    """Choose the theme from the menu, as it then stays for the tests that follow."""
+    page.get_by_role("menuitem", name="Settings", exact=True).click()
+    for item in ("Theme", "JupyterLab Dark" if dark else "JupyterLab Light"):
+        page.locator(".lm-Menu-itemLabel").filter(has_text=re.compile(f"^{item}$")).click()
+    expect(page.locator("body")).to_have_attribute("data-jp-theme-light", str(not dark).lower())
 
 
 WATCH = """figure => {

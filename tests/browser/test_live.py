@@ -17,7 +17,7 @@ from playwright.sync_api import Page, Response, expect
 from tests import models
 from tests.browser.conftest import OpenPage
 from tests.browser.jupyter import Jupyter
-from tests.browser.panel import DASHBOARD, PANEL, SEEN_S, WATCH, Panel, Plots, busy, calling, open_panel
+from tests.browser.panel import DASHBOARD, PANEL, SEEN_S, WATCH, Panel, Plots, busy, calling, open_panel, wear
 from workbench.api import Workbench
 
 
@@ -49,14 +49,6 @@ def choose(panel: Panel, name: str) -> Plots:
     expect(live.group).to_have_attribute("aria-label", re.compile(rf"^Live figures of {name}\."))
     expect(live.group).to_be_in_viewport()
     return live
-
-
-def wear(page: Page, dark: bool) -> None:
-    """Choose the theme from the menu, as it then stays for the tests that follow."""
-    page.get_by_role("menuitem", name="Settings", exact=True).click()
-    for item in ("Theme", "JupyterLab Dark" if dark else "JupyterLab Light"):
-        page.locator(".lm-Menu-itemLabel").filter(has_text=re.compile(f"^{item}$")).click()
-    expect(page.locator("body")).to_have_attribute("data-jp-theme-light", str(not dark).lower())
 
 
 def expect_redrawn(live: Plots, plot: str, drawn: str) -> None:

@@ -1,13 +1,12 @@
 import type { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
-import { Emitter, type ILook } from '../plots';
+import { Emitter, type ILook, type PlotName } from '../plots';
 import { type IModelGroup, groupByModel } from '../service/groupByModel';
 import type { IView } from '../service/state';
 import type { IServiceModel } from '../tokens';
 import type { PlotSelection } from '../ui/plotSelection';
-import { MODEL_TONES, modelStateLabel, SERVICE_TONES, serviceStateLabel } from '../ui/labels';
-import { State } from './primitives';
 import { ModelPlots, PlotsBar } from './modelPlots';
+import { isAway, ModelState, ServiceNotice } from './serviceNotice';
 import { useModelToPlot } from './useModelToPlot';
 import { useSignal } from './useSignal';
 
@@ -19,6 +18,8 @@ export interface IDashboardContext {
   readonly openPanel: () => void;
   /** Shows the form that sends a request to a model. */
   readonly tryOut: (name: string) => void;
+  /** Shows one plot of a model in a tab of its own. */
+  readonly openPlot: (name: string, plot: PlotName) => void;
 }
 
 interface IContentProps extends IDashboardContext {
@@ -32,6 +33,7 @@ export function DashboardContent({
   trans,
   openPanel,
   tryOut,
+  openPlot,
   view,
   plotSelection
 }: IContentProps): JSX.Element {
@@ -49,7 +51,7 @@ export function DashboardContent({
       plotSelection.value = { models: columns, window_s };
     }
   };
-  const isAway = view.service === null || view.service.state !== 'Ready';
+  const away = isAway(view);
   return (
     <>
       <header className="iw-Dashboard-bar">
@@ -78,13 +80,13 @@ export function DashboardContent({
           }}
         />
       </header>
-      <Notice view={view} trans={trans} hasModels={names.length > 0} openPanel={openPanel} />
+      <ServiceNotice view={view} trans={trans} hasModels={names.length > 0} openPanel={openPanel} />
       <div
         ref={root}
         onPointerDown={keep}
         onKeyDown={keep}
         className={
-          isAway || view.link.kind === 'lost'
+          away || view.link.kind === 'lost'
             ? 'iw-Dashboard-columns iw-mod-away'
             : 'iw-Dashboard-columns'
         }
@@ -94,7 +96,7 @@ export function DashboardContent({
             key={name}
             name={name}
             entry={all.find(each => each.name === name)}
-            isAway={isAway}
+            away={away}
             trans={trans}
             onRemove={() => plotSelection.toggle(name)}
           >
@@ -107,6 +109,7 @@ export function DashboardContent({
               paused={paused}
               look={look}
               onTry={tryOut}
+              onOpen={openPlot}
             />
           </Column>
         ))}
@@ -118,31 +121,23 @@ export function DashboardContent({
 interface IColumnProps {
   readonly name: string;
   readonly entry: IModelGroup | undefined;
-  readonly isAway: boolean;
+  readonly away: boolean;
   readonly trans: TranslationBundle;
   readonly onRemove: () => void;
   readonly children: React.ReactNode;
 }
 
 /** One model: its state and its plots. */
-function Column({ name, entry, isAway, trans, onRemove, children }: IColumnProps): JSX.Element {
+function Column({ name, entry, away, trans, onRemove, children }: IColumnProps): JSX.Element {
   const id = React.useId();
-  const tone = entry && !isAway ? MODEL_TONES[entry.current.state] : 'off';
-  const word = isAway
-    ? trans.__('Waiting for the service')
-    : entry
-      ? modelStateLabel(trans, entry.current.state)
-      : trans.__('Not served any more');
   return (
     <section className="iw-Dashboard-column" aria-labelledby={id}>
       <div className="iw-Dashboard-head">
         <h2 id={id} title={name}>
           {name}
         </h2>
-        {entry && <span className="iw-mod-quiet">v{entry.current.version}</span>}
-        <State tone={tone} word={word} />
-        {entry?.current.device && <span className="iw-mod-quiet">{entry.current.device}</span>}
-        {!entry && !isAway && (
+        <ModelState trans={trans} entry={entry} away={away} />
+        {!entry && !away && (
           <button type="button" className="iw-Link" onClick={onRemove}>
             {trans.__('Take it away')}
           </button>
@@ -150,44 +145,5 @@ function Column({ name, entry, isAway, trans, onRemove, children }: IColumnProps
       </div>
       {children}
     </section>
-  );
-}
-
-interface INoticeProps {
-  readonly view: IView;
-  readonly trans: TranslationBundle;
-  readonly hasModels: boolean;
-  readonly openPanel: () => void;
-}
-
-/** Says why the figures stand still and what to do; nothing if they should move. */
-function Notice({ view, trans, hasModels, openPanel }: INoticeProps): JSX.Element | null {
-  const { link, service } = view;
-  let words: React.ReactNode;
-  if (link.kind === 'missing') {
-    words = trans.__('The inference service cannot be reached. The panel says why.');
-  } else if (link.kind === 'lost') {
-    words = trans.__('Connection to Jupyter lost, retrying: these are the last figures.');
-  } else if (service === null) {
-    words = trans.__('Looking for the service…');
-  } else if (service.state !== 'Ready') {
-    const word = trans.__('The service: %1', serviceStateLabel(trans, service.state));
-    words = (
-      <>
-        <State tone={SERVICE_TONES[service.state]} word={word} /> {service.reason}
-      </>
-    );
-  } else if (!hasModels) {
-    words = trans.__('No model is served yet. Load one in the panel, and it is drawn here.');
-  } else {
-    return null;
-  }
-  return (
-    <p className="iw-Dashboard-notice" role="status">
-      {words}{' '}
-      <button type="button" className="iw-Link" onClick={openPanel}>
-        {trans.__('Show the panel')}
-      </button>
-    </p>
   );
 }

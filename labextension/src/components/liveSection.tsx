@@ -1,5 +1,6 @@
 import { launcherIcon } from '@jupyterlab/ui-components';
 import * as React from 'react';
+import type { PlotName } from '../plots';
 import { groupByModel } from '../service/groupByModel';
 import type { IView } from '../service/state';
 import { CommandIDs } from '../tokens';
@@ -30,6 +31,11 @@ export function LiveSection({ view }: { view: IView }): JSX.Element {
   };
   const tryOut = React.useCallback(
     (tried: string) => void commands.execute(CommandIDs.tryOut, { name: tried }),
+    [commands]
+  );
+  const openPlot = React.useCallback(
+    (plotted: string, plot: PlotName) =>
+      void commands.execute(CommandIDs.plot, { name: plotted, plot }),
     [commands]
   );
   const isAway = view.service !== null && view.service.state !== 'Ready';
@@ -103,6 +109,7 @@ export function LiveSection({ view }: { view: IView }): JSX.Element {
               window_s={window_s}
               paused={paused}
               onTry={tryOut}
+              onOpen={commands.hasCommand(CommandIDs.plot) ? openPlot : undefined}
             />
           </div>
         </div>

@@ -3,12 +3,16 @@ import * as React from 'react';
 import {
   attach,
   type IAttached,
+  type IDocked,
   type ILivePlots,
   type ILook,
   type IPageStream,
   type IShared,
   type Layout,
+  type ListDock,
   livePlots,
+  type PlotHeight,
+  type PlotName,
   Slowest,
   WINDOWS
 } from '../plots';
@@ -24,13 +28,20 @@ interface IPlotsProps {
   readonly paused: boolean;
   /** Shared by the plots of several models. */
   readonly look?: IShared<ILook>;
+  /** All where not given. Must not change. */
+  readonly plots?: readonly PlotName[];
+  readonly height?: PlotHeight | undefined;
+  /** The place for the list of slow requests; below the plots where not given. */
+  readonly dock?: ListDock | null;
   /** Lets the user send a request. */
   readonly onTry: (name: string) => void;
+  /** Shows one plot in a tab. */
+  readonly onOpen?: ((name: string, plot: PlotName) => void) | undefined;
 }
 
 /** One model's plots, drawn without React, and the slowest requests at the time that was clicked. */
 export const ModelPlots = React.memo(function ModelPlots(props: IPlotsProps): JSX.Element {
-  const { stream, trans, name, layout, window_s, paused, look, onTry } = props;
+  const { stream, trans, name, layout, window_s, paused, look, plots: shown, dock, onTry } = props;
   const node = React.useRef<HTMLDivElement>(null);
   const below = React.useRef<HTMLDivElement>(null);
   const drawn = React.useRef<{ plots: ILivePlots; attached: IAttached } | null>(null);
@@ -38,6 +49,11 @@ export const ModelPlots = React.memo(function ModelPlots(props: IPlotsProps): JS
   first.current = window_s;
   const tryOut = React.useRef(onTry);
   tryOut.current = onTry;
+  const open = React.useRef(props.onOpen);
+  open.current = props.onOpen;
+  const canOpen = props.onOpen !== undefined;
+  const height = React.useRef(props.height);
+  height.current = props.height;
   React.useEffect(() => {
     if (node.current === null || below.current === null) {
       return;
@@ -48,28 +64,47 @@ export const ModelPlots = React.memo(function ModelPlots(props: IPlotsProps): JS
       layout,
       window_s: first.current,
       look,
-      onTry: () => tryOut.current(name)
+      plots: shown,
+      height: height.current,
+      onTry: () => tryOut.current(name),
+      onOpen: canOpen ? plot => open.current?.(name, plot) : undefined
     });
     const attached = attach(node.current, plots, stream, name);
     const slowest = new Slowest({
       trans,
       model: name,
       ask: span => stream.slowest(name, span),
-      onClose: () => plots.clearSelection()
+      onClose: () => plots.clearSelection(),
+      isDocked: Boolean(dock)
     });
-    plots.selected.connect(span => void slowest.show(span));
-    below.current.replaceChildren(slowest.node);
+    const list: IDocked = {
+      node: slowest.node,
+      hide: () => {
+        slowest.hide();
+        plots.clearSelection();
+      }
+    };
+    const root = node.current;
+    plots.selected.connect(span => {
+      void slowest.show(span);
+      dock?.put(list, root.querySelector('.iw-Plot:hover') ?? root);
+    });
+    if (!dock) {
+      below.current.replaceChildren(slowest.node);
+    }
     drawn.current = { plots, attached };
     return () => {
       drawn.current = null;
       attached.dispose();
+      dock?.remove(list);
       plots.dispose();
       slowest.hide();
       slowest.node.remove();
     };
-  }, [stream, trans, name, layout, look]);
+  }, [stream, trans, name, layout, look, shown, dock, canOpen]);
   React.useEffect(() => drawn.current?.attached.setWindow(window_s), [window_s, name]);
   React.useEffect(() => drawn.current?.plots.setPaused(paused), [paused, name]);
+  React.useEffect(() => drawn.current?.plots.setHeight(props.height), [props.height, name]);
   return (
     <div className="iw-ModelPlots">
       <div ref={node} />

@@ -4,7 +4,7 @@ import type { IDistribution } from './distribution';
 import { element, write } from './dom';
 import type { IPalette } from './palette';
 import { ceiling, divisions } from './scale';
-import { reasonLabel } from './plotLabels';
+import { plotTitle, reasonLabel } from './plotLabels';
 
 /** CSS pixels; the last is the space below the bars, for their labels. */
 const HEIGHTS: Readonly<Record<Layout, number>> = { compact: 81, large: 183 };
@@ -40,7 +40,7 @@ export class Bars {
             class: 'iw-Plot-title',
             title: _trans.__('Batches by how many rows they had, and why they were released')
           },
-          _trans.__('Batch sizes')
+          plotTitle(_trans, 'batches')
         ),
         this._legend
       ),
@@ -51,7 +51,7 @@ export class Bars {
         this._canvas
       )
     );
-    this.label = _trans.__('Batch sizes'); // until there is something to tell
+    this.label = plotTitle(_trans, 'batches'); // until there is something to tell
   }
 
   set layout(layout: Layout) {
@@ -61,6 +61,11 @@ export class Bars {
 
   set width(width: number) {
     this._width = width;
+  }
+
+  /** The height of the plot without the sizes below; the layout's where undefined. */
+  set height(height: number | undefined) {
+    this._given = height === undefined ? undefined : height + SIZES;
   }
 
   set empty(words: string) {
@@ -100,9 +105,13 @@ export class Bars {
     }
     const ratio = devicePixelRatio;
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
-    context.clearRect(0, 0, this._width, HEIGHTS[this._layout]);
+    context.clearRect(0, 0, this._width, this._height);
     this._drawGrid(context);
     this._drawBars(context, shown);
+  }
+
+  private get _height(): number {
+    return this._given ?? HEIGHTS[this._layout];
   }
 
   private get _left(): number {
@@ -110,7 +119,7 @@ export class Bars {
   }
 
   private get _ground(): number {
-    return HEIGHTS[this._layout] - SIZES;
+    return this._height - SIZES;
   }
 
   /** The y of a count. */
@@ -203,10 +212,10 @@ export class Bars {
 
   /** Resizes the canvas to its displayed size in screen pixels. */
   private _fit(): void {
-    const fitted = `${this._width} ${this._layout} ${devicePixelRatio}`;
+    const fitted = `${this._width} ${this._height} ${devicePixelRatio}`;
     if (fitted !== this._drawn && this._width > 0) {
       this._drawn = fitted;
-      const height = HEIGHTS[this._layout];
+      const height = this._height;
       this._canvas.width = Math.round(this._width * devicePixelRatio);
       this._canvas.height = Math.round(height * devicePixelRatio);
       this._canvas.style.width = `${this._width}px`;
@@ -224,6 +233,7 @@ export class Bars {
   >();
   private _layout: Layout = 'compact';
   private _width = 0;
+  private _given: number | undefined;
   private _top = 0;
   private _drawn = '';
 }

@@ -77,6 +77,14 @@ export class Chart {
     this._resize();
   }
 
+  /** The height of the plot without its times; the layout's where undefined. */
+  set height(height: number | undefined) {
+    if (height !== this._height) {
+      this._height = height;
+      this._resize();
+    }
+  }
+
   set width(width: number) {
     if (width !== this._width && width > 0) {
       this._width = width;
@@ -270,7 +278,8 @@ export class Chart {
 
   private _resize(): void {
     const extra = this._hasTime ? TIME_AXIS : 0;
-    this._u.setSize({ width: this._width, height: HEIGHTS[this._layout] + extra });
+    const height = this._height ?? HEIGHTS[this._layout];
+    this._u.setSize({ width: this._width, height: height + extra });
   }
 
   private get _hasTime(): boolean {
@@ -391,6 +400,7 @@ export class Chart {
   /** Whether the last click ended a drag. */
   private _isDragged = false;
   private _width = 0;
+  private _height: number | undefined;
   private _top = 0;
 }
 

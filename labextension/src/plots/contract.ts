@@ -45,11 +45,16 @@ export interface IShared<T> extends IEvent<T> {
 
 export type Layout = 'compact' | 'large';
 
+export type PlotHeight = number | 'fill';
+
 /** The windows that can be selected, in seconds. */
 export const WINDOWS = [60, 300, 900] as const;
 
+/** The names of the plots, in the order in which they are drawn. */
+export const PLOTS = ['throughput', 'latency', 'stages', 'queue', 'errors', 'batches'] as const;
+
 /** The name of a plot. */
-export type PlotName = 'throughput' | 'latency' | 'stages' | 'batches' | 'queue' | 'errors';
+export type PlotName = (typeof PLOTS)[number];
 
 /** Colours that replace those of the page's theme; all are optional. */
 export type Colours = Readonly<Record<string, string>>;
@@ -60,12 +65,16 @@ export interface ILivePlotsOptions {
   /** English by default. */
   readonly trans?: ITrans;
   /** All by default, in this order. */
-  readonly plots?: readonly PlotName[];
+  readonly plots?: readonly PlotName[] | undefined;
   readonly layout?: Layout;
   readonly window_s?: number;
   readonly colours?: Colours;
   /** Lets the user send a request to the model; offered while there are no requests. */
   readonly onTry?: (() => void) | undefined;
+  /** Shows one plot in a place of its own; offered at each plot where given. */
+  readonly onOpen?: ((plot: PlotName) => void) | undefined;
+  /** The height of a plot in CSS pixels, or `fill` for a single one that is as high as the node. The layout's by default. */
+  readonly height?: PlotHeight | undefined;
   /** Shared by the plots of several models: a hover in one is shown in all. */
   readonly look?: IShared<ILook> | undefined;
 }
@@ -88,6 +97,7 @@ export interface ILivePlots {
   /** While paused the plots stand still; frames are still recorded. */
   setPaused(paused: boolean): void;
   setLayout(layout: Layout): void;
+  setHeight(height: PlotHeight | undefined): void;
   /** Reads the colours of the page again, since a canvas does not follow CSS. */
   retheme(): void;
   /** Emitted when a time is clicked, or Enter is pressed at it. */

@@ -1,5 +1,6 @@
 export * from './contract';
 export { attach, type IAttached } from './attach';
 export { Emitter } from './emitter';
+export { type IDocked, ListDock } from './listDock';
 export { livePlots } from './livePlots';
 export { Slowest, type ISlowestOptions } from './slowest';

@@ -7,18 +7,19 @@ import {
   type ILivePlotsOptions,
   type ISpan,
   type Layout,
-  type PlotName
+  type PlotHeight,
+  type PlotName,
+  PLOTS
 } from './contract';
 import { distribution, type IDistribution } from './distribution';
 import { element, write } from './dom';
 import { Emitter } from './emitter';
+import { openButton } from './openButton';
 import { palette } from './palette';
 import { resample, ResampledSeries } from './resampledSeries';
 import { clock } from '../ui/format';
 import { type Column, COLUMNS, Timeline } from './timeline';
 import { emptyText, describePlot, plotOf, windowText } from './plotLabels';
-
-const ALL: readonly PlotName[] = ['throughput', 'latency', 'stages', 'queue', 'errors', 'batches'];
 
 /** Captions show figures over this time, so that a model called twice a second does not flicker between 0 and 8. */
 const NOW_S = 2;
@@ -32,6 +33,11 @@ const WORDS_MS = 15_000;
 /** The least width of a column and the gap between columns in CSS pixels, as in plots.css. */
 const COLUMN = 340;
 const GAP = 24;
+
+/** CSS pixels: the least height of a plot that fills its place, the space around its caption, and below for the times. */
+const LEAST_HEIGHT = 60;
+const CAPTION_GAP = 16;
+const BELOW = 16;
 
 /** The hovered place: a fraction of the width, which stays while the plot moves, or a time, which moves with the plot. */
 type Hover =
@@ -49,9 +55,10 @@ class LivePlots implements ILivePlots, IPointer {
     private readonly _node: HTMLElement,
     private readonly _options: ILivePlotsOptions
   ) {
-    const { model, plots = ALL, layout = 'compact', window_s = 60 } = _options;
+    const { model, plots = PLOTS, layout = 'compact', window_s = 60 } = _options;
     this._timeline = new Timeline(model);
     this._window_s = window_s;
+    this._height = _options.height;
     this._scene = {
       series: new ResampledSeries(),
       palette: palette(_node, _options.colours),
@@ -61,14 +68,14 @@ class LivePlots implements ILivePlots, IPointer {
     for (const name of plots) {
       if (name === 'batches') {
         this._bars = new Bars(this._trans, this._scene.palette);
-        this._grid.append(this._bars.node);
+        this._add(name, this._bars.node);
       } else {
         const isLast = name === overTime[overTime.length - 1];
         const plot = plotOf(this._trans, name);
         const restarted = this._trans.__('restarted');
         const chart = new Chart(plot, isLast, this, this._scene, restarted);
         this._charts.push(chart);
-        this._grid.append(chart.node);
+        this._add(name, chart.node);
       }
     }
     _node.classList.add('iw-Plots');
@@ -91,6 +98,7 @@ class LivePlots implements ILivePlots, IPointer {
     });
     this._sight.observe(this._grid);
     this._room.observe(this._grid);
+    this._room.observe(_node);
     this._themes.observe(document.body, { attributes: true, attributeFilter: THEME_MARKS });
     this.setLayout(layout);
     this.retheme();
@@ -136,6 +144,12 @@ class LivePlots implements ILivePlots, IPointer {
     if (this._bars) {
       this._bars.layout = layout;
     }
+    this._request();
+  }
+
+  setHeight(height: PlotHeight | undefined): void {
+    this._height = height;
+    this._measure();
     this._request();
   }
 
@@ -193,6 +207,17 @@ class LivePlots implements ILivePlots, IPointer {
 
   private get _trans() {
     return this._options.trans ?? ENGLISH;
+  }
+
+  /** Adds the figure of a plot, with a button that shows it in a place of its own if there is one. */
+  private _add(name: PlotName, figure: HTMLElement): void {
+    const { onOpen, model } = this._options;
+    const title = figure.querySelector('.iw-Plot-title');
+    if (onOpen !== undefined && title !== null) {
+      const label = this._trans.__('Open %1 of %2 in a tab', title.textContent ?? '', model);
+      title.after(openButton(label, () => onOpen(name)));
+    }
+    this._grid.append(figure);
   }
 
   /** Draws in the next animation frame, if visible. */
@@ -324,7 +349,7 @@ class LivePlots implements ILivePlots, IPointer {
         this._tell(time);
         this._say(at);
       }
-    } else if (event.key === 'Enter' && here >= 0) {
+    } else if (event.key === 'Enter' && here >= 0 && event.target === this._grid) {
       this.pick(series.time[here] as number);
     } else if (event.key === 'Escape' && this._hover !== null) {
       this._leave();
@@ -380,12 +405,22 @@ class LivePlots implements ILivePlots, IPointer {
     const shared = Math.min(columns, this._charts.length + (this._bars ? 1 : 0));
     const width = Math.floor((room - GAP * (shared - 1)) / shared);
     this._grid.style.setProperty('--iw-plot-columns', String(shared));
+    const height = this._height === 'fill' ? this._heightToFill() : this._height;
     for (const chart of this._charts) {
       chart.width = width;
+      chart.height = height;
     }
     if (this._bars) {
       this._bars.width = width;
+      this._bars.height = height;
     }
+  }
+
+  /** What the node leaves for the picture of its one plot, below the caption and above the times. */
+  private _heightToFill(): number {
+    const caption = this._grid.querySelector('figcaption');
+    const above = caption === null ? 0 : caption.offsetHeight + CAPTION_GAP;
+    return Math.max(LEAST_HEIGHT, this._node.clientHeight - above - BELOW);
   }
 
   private readonly _timeline: Timeline;
@@ -409,6 +444,7 @@ class LivePlots implements ILivePlots, IPointer {
   });
   private readonly _themes = new MutationObserver(() => this.retheme());
   private _window_s: number;
+  private _height: PlotHeight | undefined;
   private _pausedAt: number | null = null;
   private _hover: Hover = null;
   private _isSeen = false;

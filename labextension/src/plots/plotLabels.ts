@@ -95,6 +95,11 @@ export function plotOf(trans: ITrans, name: IPlot['name']): IPlot {
   }
 }
 
+/** The title of a plot. */
+export function plotTitle(trans: ITrans, name: PlotName): string {
+  return name === 'batches' ? trans.__('Batch sizes') : plotOf(trans, name).title;
+}
+
 /** "last minute", as in "No requests in the last minute". */
 export function windowText(trans: ITrans, window_s: number): string {
   const minutes = Math.round(window_s / 60);

@@ -16,6 +16,8 @@ export interface ISlowestOptions {
   readonly model: string;
   readonly ask: (span: ISpan) => Promise<readonly ISlow[]>;
   readonly onClose: () => void;
+  /** True where the list has a place that is always in view, so that nothing has to scroll. */
+  readonly isDocked?: boolean;
 }
 
 /** A list of the slowest requests of a time span; each can be expanded to its details. */
@@ -58,7 +60,7 @@ export class Slowest {
       format.clock(span.until, 'seconds')
     );
     this._say(trans.__('Looking…'));
-    this.node.scrollIntoView({ block: 'nearest' });
+    this._bringIntoView();
     let found: readonly ISlow[];
     try {
       found = await this._options.ask(span);
@@ -81,7 +83,13 @@ export class Slowest {
       return;
     }
     this._list([...found].sort((a, b) => b.duration_s - a.duration_s).slice(0, SHOWN));
-    this.node.scrollIntoView({ block: 'nearest' });
+    this._bringIntoView();
+  }
+
+  private _bringIntoView(): void {
+    if (!this._options.isDocked) {
+      this.node.scrollIntoView({ block: 'nearest' });
+    }
   }
 
   private _say(words: string): void {

@@ -6,7 +6,7 @@ import * as React from 'react';
 import { VisibleWidget } from './visibleWidget';
 import { showInDownArea } from './downArea';
 import type { IDashboardContext } from '../components/dashboardContent';
-import { inferenceIcon } from './icons';
+import { dashboardIcon } from './icons';
 import { CommandIDs, type IServiceModel, NAMESPACE, WidgetIDs } from '../tokens';
 import { parseSelection, PlotSelection, serializeSelection } from './plotSelection';
 
@@ -63,14 +63,15 @@ export function addDashboard(options: IDashboardOptions): void {
         model,
         trans,
         openPanel: () => void commands.execute(CommandIDs.open),
-        tryOut: name => void commands.execute(CommandIDs.tryOut, { name })
+        tryOut: name => void commands.execute(CommandIDs.tryOut, { name }),
+        openPlot: (name, plot) => void commands.execute(CommandIDs.plot, { name, plot })
       },
       plotSelection
     );
     const widget = new MainAreaWidget({ content });
     widget.id = WidgetIDs.dashboard;
     widget.title.label = trans.__('Inference dashboard');
-    widget.title.icon = inferenceIcon;
+    widget.title.icon = dashboardIcon;
     widget.title.closable = true;
     widget.toolbar.hide();
     plotSelection.changed.connect(() => void tracker.save(widget));
@@ -83,7 +84,7 @@ export function addDashboard(options: IDashboardOptions): void {
         ? trans.__('Show the Inference Dashboard')
         : trans.__('Inference dashboard'),
     caption: trans.__('Large live plots of the models that are served, side by side'),
-    icon: inferenceIcon,
+    icon: dashboardIcon,
     describedBy: {
       args: {
         type: 'object',
