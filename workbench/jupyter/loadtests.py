@@ -356,4 +356,5 @@ def _point(point: Point) -> dict[str, Any]:
         "p99_s": point.figures.quantile(0.99),
         "error_share": point.figures.error_share,
         "held": point.held,
+        "why": point.why,
     }

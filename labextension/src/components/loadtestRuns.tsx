@@ -1,6 +1,14 @@
 import * as React from 'react';
 import * as format from '../ui/format';
-import { formatRatio, figuresLine, dateLabel, caveat, summaryOf } from '../loadtest/loadtestLabels';
+import {
+  formatRatio,
+  figuresLine,
+  foundNothing,
+  holdsText,
+  dateLabel,
+  caveat,
+  summaryOf
+} from '../loadtest/loadtestLabels';
 import { sparkPath } from '../ui/sparkPath';
 import { CommandIDs } from '../tokens';
 import type { IComparison, IRun, IRunFigures } from '../service/wire';
@@ -97,6 +105,7 @@ function Run({ run, others, open, onToggle }: IRunProps): JSX.Element {
   const id = React.useId();
   const root = React.useRef<HTMLLIElement>(null);
   const stands = caveat(trans, run, false);
+  const line = figuresLine(trans, run);
   const [figures, setFigures] = React.useState<IRunFigures | null>(null);
   const [trouble, setTrouble] = React.useState('');
   const { model } = usePanel();
@@ -138,10 +147,10 @@ function Run({ run, others, open, onToggle }: IRunProps): JSX.Element {
         <span className="iw-Run-when">{dateLabel(run.started_at, Date.now() / 1000)}</span>
         <span className="iw-Run-what">{summaryOf(trans, run)}</span>
         <span className="iw-Run-line">
-          {figuresLine(trans, run)}
+          {line}
           {stands && (
             <>
-              {' · '}
+              {line && ' · '}
               <em>{stands}</em>
             </>
           )}
@@ -171,7 +180,7 @@ function Figures({ run, others }: { run: IRunFigures; others: readonly IRun[] })
     <div className="iw-Run-body">
       <p className="iw-Text iw-Run-sentence">{run.sentence}</p>
       {run.limited && <p className="iw-Text">{details[0]}</p>}
-      <FigureList figures={columns} />
+      {!foundNothing(run) && <FigureList figures={columns} />}
       {points.length === 0 && <Course run={run} />}
       {points.length > 0 && (
         <Table
@@ -181,7 +190,7 @@ function Figures({ run, others }: { run: IRunFigures; others: readonly IRun[] })
             point.label,
             format.rate(point.answered_per_s),
             format.duration(point.p99_s),
-            point.held ? trans.__('yes') : trans.__('no')
+            holdsText(trans, point)
           ])}
         />
       )}

@@ -3,7 +3,7 @@
 import type { TranslationBundle } from '@jupyterlab/translation';
 import * as format from '../ui/format';
 import type { Sweep } from './loadtestForm';
-import type { IRatio, IRun, IRunning } from '../service/wire';
+import type { IRatio, IRun, IRunning, IRunPoint } from '../service/wire';
 
 export function sweepLabel(trans: TranslationBundle, setting: Sweep): string {
   switch (setting) {
@@ -65,8 +65,24 @@ export function summaryOf(
   return summary.startsWith(`${model}: `) ? summary.slice(model.length + 2) : summary;
 }
 
-/** The figures of a stored run in one line. */
+/** Whether a run is a search in which no rate held; it has no figures. */
+export function foundNothing({ kind, held, p99_s }: IRun): boolean {
+  return kind === 'search' && !held && p99_s === null;
+}
+
+/** Whether a test holds, and why not. */
+export function holdsText(trans: TranslationBundle, { held, why }: IRunPoint): string {
+  if (held) {
+    return trans.__('yes');
+  }
+  return why === '' ? trans.__('no') : trans.__('no: %1', why);
+}
+
+/** The figures of a stored run in one line; empty if it has none. */
 export function figuresLine(trans: TranslationBundle, run: IRun): string {
+  if (foundNothing(run)) {
+    return '';
+  }
   const said = [
     trans.__('%1/s', format.rate(run.answered_per_s)),
     trans.__('p50 %1', format.duration(run.p50_s)),
@@ -89,6 +105,9 @@ export function caveat(trans: TranslationBundle, run: IRun, isRunning: boolean):
   }
   if (run.state === 'cut short') {
     return trans.__('cut short');
+  }
+  if (foundNothing(run)) {
+    return trans.__('failed: no rate held');
   }
   if (run.limited) {
     return trans.__('generator at its limit');

@@ -515,6 +515,8 @@ export interface IRunPoint {
   readonly p99_s: number | null;
   readonly error_share: number | null;
   readonly held: boolean;
+  /** Why it does not hold, in words; empty if it does. */
+  readonly why: string;
 }
 
 /** The figures of a stored load test. */

@@ -3,6 +3,7 @@ import { expect, test } from 'vitest';
 import {
   formatRatio,
   figuresLine,
+  holdsText,
   dateLabel,
   progress,
   caveat,
@@ -30,6 +31,24 @@ test('where a run stands is said only where it is not as it should be', () => {
   expect(caveat(trans, run({ state: 'cut short', held: false }), false)).toBe('cut short');
   expect(caveat(trans, run({ limited: true }), false)).toBe('generator at its limit');
   expect(caveat(trans, run({ held: false }), false)).toBe('does not hold');
+});
+
+test('a search in which no rate held has failed, and has no figures', () => {
+  const failed = run({ kind: 'search', held: false, answered_per_s: 0, p50_s: null, p99_s: null });
+  expect(caveat(trans, failed, false)).toBe('failed: no rate held');
+  expect(figuresLine(trans, failed)).toBe('');
+  const missed = run({ kind: 'search', held: false });
+  expect(caveat(trans, missed, false)).toBe('does not hold');
+});
+
+test('each test says why it does not hold', () => {
+  const point = { label: '200/s', offered_per_s: 200, answered_per_s: 180 };
+  const figures = { p50_s: 0.01, p99_s: 0.03, error_share: 0 };
+  const said = (held: boolean, why: string) =>
+    holdsText(trans, { ...point, ...figures, held, why });
+  expect(said(true, '')).toBe('yes');
+  expect(said(false, 'p99 30ms, in second 3 of 5')).toBe('no: p99 30ms, in second 3 of 5');
+  expect(said(false, '')).toBe('no');
 });
 
 test('the model stands beside the summary, not in it', () => {

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from workbench.client.formatting import milliseconds
+from workbench.client.palette import EITHER
 from workbench.client.results import Rows
 from workbench.client.table import Cell, Column, Table
 from workbench.loadtest.store.history import RunSummary, frame_of
@@ -19,7 +20,7 @@ _COLUMNS: tuple[Column | str, ...] = (
     "started",
     Column("version", width_em=6),
     Column("what", width_em=17),
-    Column("state", width_em=9),
+    Column("state", width_em=11),
     *(Column(title, number=True) for title in ("answered", "p50", "p99", "errors")),
 )
 
@@ -50,13 +51,15 @@ def _row(each: RunSummary) -> list[Cell | str]:
         each.version or "-",
         each.summary.partition(": ")[2] or each.summary,
         _state(each),
-        f"{each.answered_per_s:,.{1 if each.answered_per_s < 100 else 0}f}/s",
+        "-" if each.found_nothing else f"{each.answered_per_s:,.{1 if each.answered_per_s < 100 else 0}f}/s",
         *times,
         "-" if share is None else "0" if not share else f"{share:.2%}".replace("%", " %"),
     ]
 
 
-def _state(each: RunSummary) -> str:
-    if each.limited:
-        return f"{each.state}, the generator was the limit"
-    return str(each.state) if each.held or each.state is not RunState.DONE else f"{each.state}, did not hold"
+def _state(each: RunSummary) -> Cell:
+    """Green where all held, red where it did not, and grey where the figures stop short of an answer."""
+    hue = "grey" if each.state is not RunState.DONE else "green" if each.held else "red"
+    if each.limited and not each.found_nothing:
+        hue = "orange"
+    return Cell(each.standing, f'<span aria-hidden="true" style="color:{EITHER[hue]}">●</span> ')

@@ -26,6 +26,7 @@ from filelock import FileLock
 
 from workbench.core.sqlite import Migrations, check, connect, is_damage, migrate, schema, set_aside
 from workbench.errors import NotFound, StorageError, Unsupported
+from workbench.loadtest.analysis.aggregate import Stretch
 from workbench.loadtest.store.run import Run, RunState, decode, encode
 from workbench.rendezvous.folder import data_folder, machine_name
 from workbench.rendezvous.process_identity import ProcessKey, this_process
@@ -83,12 +84,30 @@ class RunSummary:
     """The generator was the limit."""
     version: str
 
+    @property
+    def found_nothing(self) -> bool:
+        """Whether it is a search in which no rate held; it then has no figures."""
+        return self.kind == "search" and not self.held and self.p99_s is None
+
+    @property
+    def standing(self) -> str:
+        """How it stands, in a word or a few: "done", "did not hold", "no rate held", "generator at its limit" ..."""
+        if self.state is not RunState.DONE:
+            return str(self.state)
+        if self.found_nothing:
+            return "failed: no rate held"
+        if self.limited:
+            return "generator at its limit"
+        return str(self.state) if self.held else "did not hold"
+
 
 _COLUMNS = ", ".join(field.name for field in fields(RunSummary))
 
 
 def summary_of(run: Run) -> RunSummary:
-    whole = run.whole
+    """The run in a list. A search in which no rate held has no figures: those of its last test are of no answer."""
+    found = run.kind != "search" or any(point.held for point in run.points)
+    whole = run.whole if found else Stretch()
     return RunSummary(
         id=run.id,
         model=run.model,
@@ -128,8 +147,8 @@ def frame_of(listed: Sequence[RunSummary]) -> pd.DataFrame:
             each.model,
             each.version,
             each.summary.partition(": ")[2] or each.summary,
-            f"{each.state}, the generator was the limit" if each.limited else str(each.state),
-            round(each.answered_per_s, 1),
+            each.standing,
+            float("nan") if each.found_nothing else round(each.answered_per_s, 1),
             _milliseconds(each.p50_s),
             _milliseconds(each.p99_s),
             each.error_share,
