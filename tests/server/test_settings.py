@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from workbench.cli import _parser
+from workbench.cli.command_line import parser
 from workbench.config import LIVE_SETTINGS, Limits, ModelConfig, ServerConfig, settings_of
 from workbench.config.settings_schema import Choices, Range, Setting, TextPattern
 from workbench.errors import InvalidInput, StorageError
@@ -50,7 +50,7 @@ def test_every_setting_of_the_service_is_documented_and_nothing_else() -> None:
 
 
 def test_every_flag_of_serve_is_documented_and_nothing_else() -> None:
-    verbs = next(action.choices for action in _parser()._actions if action.dest == "verb")
+    verbs = next(action.choices for action in parser()._actions if action.dest == "verb")
     assert isinstance(verbs, dict)
     shown = [action for action in verbs["serve"]._actions if action.help is not argparse.SUPPRESS]
     flags = {option for action in shown for option in action.option_strings} - {"-h", "--help"}
@@ -58,7 +58,7 @@ def test_every_flag_of_serve_is_documented_and_nothing_else() -> None:
 
 
 def test_every_way_to_name_a_service_is_documented_and_nothing_else() -> None:
-    verbs = next(action.choices for action in _parser()._actions if action.dest == "verb")
+    verbs = next(action.choices for action in parser()._actions if action.dest == "verb")
     assert isinstance(verbs, dict)
     text = section("The command line as a client")
     flags = {option for action in verbs["models"]._actions for option in action.option_strings} - {"-h", "--help"}
