@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import gzip
 import io
 import itertools
@@ -65,6 +66,15 @@ async def test_each_route_answers_a_shares_token_as_the_service_does(shared: Sha
     status, _, said = await shared.call("POST", INFER, body=BODY)
     assert said["outputs"][0]["data"] == [2.0, 3.0, 4.0, 5.0]
     assert [each["name"] for each in (await shared.call("POST", "/v2/repository/index", body={}))[2]] == ["plus"]
+
+
+async def test_from_the_first_call_on_what_the_server_holds_is_no_garbage_to_look_for(shared: Shared) -> None:
+    frozen, held = gc.get_freeze_count(), [[] for _ in range(1000)]  # what was made since the tests were collected
+    assert (await shared.call("GET", "/v2"))[0] == 200
+    assert gc.get_freeze_count() > frozen + len(held)
+    frozen = gc.get_freeze_count()
+    assert (await shared.call("GET", "/v2"))[0] == 200
+    assert gc.get_freeze_count() <= frozen, "once"
 
 
 async def test_no_route_takes_anything_but_a_shares_token_that_holds(
