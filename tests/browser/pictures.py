@@ -6,8 +6,9 @@ import io
 import shutil
 import tempfile
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -72,35 +73,22 @@ def quickstart(browser: Browser, jupyter: Jupyter) -> None:
 def panel(browser: Browser, jupyter: Jupyter) -> None:
     """The panel, a card and the dashboard, with two models under load, in both themes."""
     X, y = load_digits(return_X_y=True)
+    image = np.zeros((1, 3, 224, 224), np.float32)
     with jupyter.served() as wb:
         wb.load("digits", KNeighborsClassifier(3).fit(X, y))
         wb.load("resnet", Path(onnx.__file__).parent / "backend/test/data/light/light_resnet50.onnx")
-        stop = threading.Event()
-        with ThreadPoolExecutor(5) as callers:
-            for _ in range(4):
-                callers.submit(call, wb, "digits", X[:1], 0.02, stop)
-            callers.submit(call, wb, "resnet", np.zeros((1, 3, 224, 224), np.float32), 0.3, stop)
-            try:
-                for theme, name in THEMES.items():
-                    jupyter.stop()
-                    jupyter.settings["@jupyterlab/apputils-extension/themes"] = {"theme": name}
-                    jupyter.start()
-                    page = browser.new_page(viewport={"width": 1280, "height": 1230}, device_scale_factor=2)
-                    seen = open_panel(page, jupyter)
-                    page.keyboard.press("Control+B")  # the file browser makes room
-                    widen(page)
+        with called(wb, *[("digits", X[:1], 0.02)] * 4, ("resnet", image, 0.3)):
+            for theme in in_each_theme(jupyter):
+                with wide_panel(browser, jupyter) as seen:
                     seen.expect_model("resnet")
                     seen.live.root.get_by_role("combobox").select_option("digits")
-                    page.wait_for_timeout(WATCHED_S * 1000)
-                    page.mouse.move(600, 700)
+                    seen.page.wait_for_timeout(WATCHED_S * 1000)
+                    seen.page.mouse.move(600, 700)
                     seen.root.screenshot(path=PICTURES / f"panel-{theme}.png")
                     card(seen).screenshot(path=PICTURES / f"card-{theme}.png")
-                    page.close()
-                    dashboard(browser, jupyter, theme)
-                    tried_picture(browser, jupyter, theme, wb)
-                    endpoint(browser, jupyter, theme, wb, X[:1])
-            finally:
-                stop.set()
+                dashboard(browser, jupyter, theme)
+                tried_picture(browser, jupyter, theme, wb)
+                endpoint(browser, jupyter, theme, wb, X[:1])
 
 
 def dashboard(browser: Browser, jupyter: Jupyter, theme: str) -> None:
@@ -134,25 +122,21 @@ def tried_picture(browser: Browser, jupyter: Jupyter, theme: str, wb: Workbench)
     for make in made:
         wb.load(make.__name__, make(jupyter.root))
     wb.pipeline("mood-of-picture", "pictures >> moods", mapping={"moods.text": "pictures.label"})
-    page = browser.new_page(viewport={"width": 1280, "height": 1230}, device_scale_factor=2)
-    seen = open_panel(page, jupyter)
-    page.keyboard.press("Control+B")
-    widen(page)
-    tried = seen.part("mood-of-picture", "Try it")
-    tried.get_by_label("Picture file for image").set_input_files(
-        {"name": "sunset.png", "mimeType": "image/png", "buffer": sunset()}
-    )
-    tried.get_by_role("button", name="Send").click()
-    expect(tried.get_by_role("list", name="Stages")).to_be_visible()
-    page.mouse.move(600, 700)
-    seen.card("mood-of-picture").screenshot(path=PICTURES / f"try-picture-{theme}.png")
-    tried = seen.part("names", "Try it")
-    tried.get_by_label("text", exact=True).fill("Ada was born in London and lived in Paris.")
-    tried.get_by_role("button", name="Send").click()
-    expect(tried.get_by_role("group", name="Answer")).to_be_visible()
-    page.mouse.move(600, 700)
-    seen.card("names").screenshot(path=PICTURES / f"try-text-{theme}.png")
-    page.close()
+    with wide_panel(browser, jupyter) as seen:
+        tried = seen.part("mood-of-picture", "Try it")
+        tried.get_by_label("Picture file for image").set_input_files(
+            {"name": "sunset.png", "mimeType": "image/png", "buffer": sunset()}
+        )
+        tried.get_by_role("button", name="Send").click()
+        expect(tried.get_by_role("list", name="Stages")).to_be_visible()
+        seen.page.mouse.move(600, 700)
+        seen.card("mood-of-picture").screenshot(path=PICTURES / f"try-picture-{theme}.png")
+        tried = seen.part("names", "Try it")
+        tried.get_by_label("text", exact=True).fill("Ada was born in London and lived in Paris.")
+        tried.get_by_role("button", name="Send").click()
+        expect(tried.get_by_role("group", name="Answer")).to_be_visible()
+        seen.page.mouse.move(600, 700)
+        seen.card("names").screenshot(path=PICTURES / f"try-text-{theme}.png")
     for name in ("mood-of-picture", *(make.__name__ for make in made)):
         wb.unload(name)
 
@@ -173,19 +157,15 @@ def endpoint(browser: Browser, jupyter: Jupyter, theme: str, wb: Workbench, row:
         for _ in range(40):
             with suppress(LimitExceeded):
                 digits(row)
-    page = browser.new_page(viewport={"width": 1280, "height": 1230}, device_scale_factor=2)
-    seen = open_panel(page, jupyter)
-    page.keyboard.press("Control+B")
-    widen(page)
-    section = seen.root.get_by_role("region", name="Endpoint", exact=True)
-    section.get_by_role("textbox", name="With").fill("team-b")
-    section.get_by_role("button", name="Share", exact=True).click()
-    expect(section.get_by_label("Link for team-b")).to_be_visible()
-    expect(section.get_by_role("listitem", name="team-b")).to_be_visible()
-    page.mouse.move(600, 700)
-    page.wait_for_timeout(1000)
-    section.screenshot(path=PICTURES / f"endpoint-{theme}.png")
-    page.close()
+    with wide_panel(browser, jupyter) as seen:
+        section = seen.root.get_by_role("region", name="Endpoint", exact=True)
+        section.get_by_role("textbox", name="With").fill("team-b")
+        section.get_by_role("button", name="Share", exact=True).click()
+        expect(section.get_by_label("Link for team-b")).to_be_visible()
+        expect(section.get_by_role("listitem", name="team-b")).to_be_visible()
+        seen.page.mouse.move(600, 700)
+        seen.page.wait_for_timeout(1000)
+        section.screenshot(path=PICTURES / f"endpoint-{theme}.png")
     for label in ("team-a", "team-b"):
         wb.revoke(label)
 
@@ -203,28 +183,21 @@ def thirty(browser: Browser, jupyter: Jupyter, wb: Workbench) -> None:
     wb.load("fraud-daily", KNeighborsClassifier(5).fit(X, y), versions="latest:2")
     wb.route("fraud-daily", {wb.versions("fraud-daily")[0].version: 0.1})
     wb.share("price-daily", label="team-a")
-    stop = threading.Event()
-    called = {"fraud-daily": 0.02, "price-daily": 0.05, "digits-hourly": 0.1, "ranking-v2-eu": 0.2, "intent-daily": 0.4}
-    with ThreadPoolExecutor(len(called)) as callers:
-        for name, every_s in called.items():
-            callers.submit(call, wb, name, X[:1], every_s, stop)
-        try:
-            for theme, name in THEMES.items():
-                jupyter.stop()
-                jupyter.settings["@jupyterlab/apputils-extension/themes"] = {"theme": name}
-                jupyter.start()
-                page = browser.new_page(viewport={"width": 1280, "height": 1230}, device_scale_factor=2)
-                seen = open_panel(page, jupyter)
-                page.keyboard.press("Control+B")
-                widen(page)
-                page.wait_for_timeout(WATCHED_S * 1000)
+    every_s = {
+        "fraud-daily": 0.02,
+        "price-daily": 0.05,
+        "digits-hourly": 0.1,
+        "ranking-v2-eu": 0.2,
+        "intent-daily": 0.4,
+    }
+    with called(wb, *((name, X[:1], pause_s) for name, pause_s in every_s.items())):
+        for theme in in_each_theme(jupyter):
+            with wide_panel(browser, jupyter) as seen:
+                seen.page.wait_for_timeout(WATCHED_S * 1000)
                 seen.card("digits-hourly").locator(".iw-ModelLine").click()
-                page.mouse.move(600, 700)
-                page.wait_for_timeout(1000)
+                seen.page.mouse.move(600, 700)
+                seen.page.wait_for_timeout(1000)
                 seen.root.screenshot(path=PICTURES / f"thirty-{theme}.png")
-                page.close()
-        finally:
-            stop.set()
     wb.revoke("team-a")
 
 
@@ -238,30 +211,18 @@ def versions(browser: Browser, jupyter: Jupyter, wb: Workbench) -> None:
     second = wb.versions("digits")[-1].version
     wb.label("digits", canary=second)
     wb.route("digits", {second: 0.3})
-    stop = threading.Event()
-    with ThreadPoolExecutor(1) as callers:
-        callers.submit(call, wb, "digits", X[:1], 0.01, stop)
-        try:
-            for theme, name in THEMES.items():
-                jupyter.stop()
-                jupyter.settings["@jupyterlab/apputils-extension/themes"] = {"theme": name}
-                jupyter.start()
-                page = browser.new_page(viewport={"width": 1280, "height": 1230}, device_scale_factor=2)
-                seen = open_panel(page, jupyter)
-                page.keyboard.press("Control+B")
-                widen(page)
+    with called(wb, ("digits", X[:1], 0.01)):
+        for theme in in_each_theme(jupyter):
+            with wide_panel(browser, jupyter) as seen:
                 seen.expect_model("digits")
                 shown = seen.card("digits")
                 shown.get_by_role("button", name="Versions", exact=True).click()
                 shown.get_by_role("button", name=f"Compare version {second}").click()
                 compared = shown.get_by_role("group", name=f"Version {second} beside version")
                 expect(compared).to_contain_text("chance would not explain")
-                page.mouse.move(600, 700)
-                page.wait_for_timeout(1000)
+                seen.page.mouse.move(600, 700)
+                seen.page.wait_for_timeout(1000)
                 shown.screenshot(path=PICTURES / f"versions-{theme}.png")
-                page.close()
-        finally:
-            stop.set()
 
 
 def card(panel: Panel) -> Locator:
@@ -278,6 +239,39 @@ def card(panel: Panel) -> Locator:
     panel.page.mouse.move(600, 700)
     panel.page.wait_for_timeout(1000)
     return panel.card("digits")
+
+
+def in_each_theme(jupyter: Jupyter) -> Iterator[str]:
+    """Start JupyterLab anew in one theme after the other, and tell which it is."""
+    for theme, name in THEMES.items():
+        jupyter.stop()
+        jupyter.settings["@jupyterlab/apputils-extension/themes"] = {"theme": name}
+        jupyter.start()
+        yield theme
+
+
+@contextmanager
+def wide_panel(browser: Browser, jupyter: Jupyter) -> Iterator[Panel]:
+    """The panel on a page of its own, wide enough to be easily read."""
+    page = browser.new_page(viewport={"width": 1280, "height": 1230}, device_scale_factor=2)
+    seen = open_panel(page, jupyter)
+    page.keyboard.press("Control+B")  # the file browser makes room
+    widen(page)
+    yield seen
+    page.close()
+
+
+@contextmanager
+def called(wb: Workbench, *calls: tuple[str, object, float]) -> Iterator[None]:
+    """A caller for each (model, rows, seconds between two calls), as long as the context lasts."""
+    stop = threading.Event()
+    with ThreadPoolExecutor(len(calls)) as callers:
+        for name, rows, pause_s in calls:
+            callers.submit(call, wb, name, rows, pause_s, stop)
+        try:
+            yield
+        finally:
+            stop.set()
 
 
 def widen(page: Page) -> None:
