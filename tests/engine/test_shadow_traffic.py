@@ -47,6 +47,14 @@ class House:
         for session in (self.serving, self.shadow):
             session.batches.clear()
 
+    async def start_with_shadow_held(self) -> None:
+        """Start with a copy of all calls; the shadow is in its first run, which lasts until its gate is set."""
+        await self.start()
+        await self.engine.versions.route("m", shadow={"2": 1.0})
+        self.shadow.hold()
+        await self.calls(1)
+        await asyncio.to_thread(self.shadow.entered.acquire)
+
     async def ask(self, *values: float, version: str | None = None, **more: object) -> Array:
         request = InferRequest("m", {"x": rows(*values)}, version, **more)  # type: ignore[arg-type]
         response = await self.engine.infer(request)
@@ -120,11 +128,7 @@ async def test_without_a_shadow_a_call_goes_to_the_version_itself(house: Build) 
 
 async def test_a_shadow_that_hangs_takes_nothing_from_callers_and_is_left_behind(house: Build) -> None:
     at = house(clock=Clock())
-    await at.start()
-    await at.engine.versions.route("m", shadow={"2": 1.0})
-    at.shadow.hold()
-    await at.calls(1)
-    await asyncio.to_thread(at.shadow.entered.acquire)
+    await at.start_with_shadow_held()
     await at.calls(MOST_WAITING + 20)
     found = at.figures
     assert (found.waiting, found.dropped) == (MOST_WAITING + 1, {"busy": 20})
@@ -136,11 +140,7 @@ async def test_a_shadow_that_hangs_takes_nothing_from_callers_and_is_left_behind
 async def test_a_copy_that_takes_too_long_is_ended_and_counted_as_failed(house: Build) -> None:
     clock = Clock()
     at = house(clock=clock)
-    await at.start()
-    await at.engine.versions.route("m", shadow={"2": 1.0})
-    at.shadow.hold()
-    await at.calls(1)
-    await asyncio.to_thread(at.shadow.entered.acquire)
+    await at.start_with_shadow_held()
     assert at.engine.interrupt_stuck(10) == []
     clock.now += 11
     assert at.engine.interrupt_stuck(10) == ["m"]
@@ -154,11 +154,7 @@ async def test_a_copy_that_takes_too_long_is_ended_and_counted_as_failed(house: 
 async def test_copies_that_wait_too_long_are_dropped(house: Build) -> None:
     clock = Clock()
     at = house(clock=clock)
-    await at.start()
-    await at.engine.versions.route("m", shadow={"2": 1.0})
-    at.shadow.hold()
-    await at.calls(1)
-    await asyncio.to_thread(at.shadow.entered.acquire)
+    await at.start_with_shadow_held()
     await at.calls(5)
     clock.now += LONGEST_WAIT_S + 1
     at.shadow.gate.set()
