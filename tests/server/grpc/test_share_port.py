@@ -13,12 +13,12 @@ import pytest
 from grpc_health.v1 import health_pb2
 from tritonclient.grpc import service_pb2
 
-from tests.server.conftest import House, open_house
+from tests.server.conftest import House
 from tests.server.grpc.open_port import AUTHORIZED, INFER, STREAM, request
+from tests.server.share_ports import open_house_with_share_port, share_port
 from workbench.protocols import pb
 from workbench.server.grpc import health, oip_service
 from workbench.server.grpc.health import HEALTH
-from workbench.server.grpc.port import grpc_for_shares
 from workbench.server.http.share_port import SharePort, port_file
 
 PATH = "/control/share-port"
@@ -27,14 +27,8 @@ SECURE = {"host": "0.0.0.0", "tls": "self-signed"}
 
 @pytest.fixture
 async def house(tmp_path: Path) -> AsyncIterator[House]:
-    async with open_house(tmp_path) as house:
-        house.service.share_port = port = share_port(house)
+    async with open_house_with_share_port(tmp_path) as house:
         yield house
-        await port.stop()
-
-
-def share_port(house: House) -> SharePort:
-    return SharePort(house.service, house.app, grpc_for_shares(house.app.inference, house.app.gate))
 
 
 def channel(opened: dict[str, Any]) -> grpc.aio.Channel:

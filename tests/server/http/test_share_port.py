@@ -17,9 +17,9 @@ import trustme
 
 from tests.helpers.certificates import issued
 from tests.helpers.full_disk import full_disk
-from tests.server.conftest import TOKEN, House, open_house
+from tests.server.conftest import TOKEN, House
 from tests.server.listening import BODY
-from workbench.server.grpc.port import grpc_for_shares
+from tests.server.share_ports import open_house_with_share_port, share_port
 from workbench.server.http.share_port import SharePort, port_file
 
 PATH = "/control/share-port"
@@ -28,14 +28,8 @@ EVERYWHERE = {"host": "0.0.0.0", "insecure": True}
 
 @pytest.fixture
 async def house(tmp_path: Path) -> AsyncIterator[House]:
-    async with open_house(tmp_path) as house:
-        house.service.share_port = port = share_port(house)
+    async with open_house_with_share_port(tmp_path) as house:
         yield house
-        await port.stop()
-
-
-def share_port(house: House) -> SharePort:
-    return SharePort(house.service, house.app, grpc_for_shares(house.app.inference, house.app.gate))
 
 
 async def share(house: House) -> str:
