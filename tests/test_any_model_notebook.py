@@ -4,29 +4,23 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from pathlib import Path
 
 import nbformat
 import pytest
-from nbclient import NotebookClient
+
+from tests.helpers import run_notebook
+from tests.helpers.run_notebook import executed
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]  # it trains and exports torch modules, half a minute in all
 
-NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
-
 
 @cache
-def executed() -> nbformat.NotebookNode:
-    notebook = nbformat.read(NOTEBOOKS / "04_any_model.ipynb", as_version=4)  # type: ignore[no-untyped-call]
-    client = NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(NOTEBOOKS)}})
-    return client.execute()
+def notebook() -> nbformat.NotebookNode:
+    return executed("04_any_model.ipynb", timeout_s=120)
 
 
 def shown(source: str) -> str:
-    """What the one cell that holds `source` put out, as text."""
-    (cell,) = [each for each in executed().cells if each.cell_type == "code" and source in each.source]
-    assert all(output.output_type in ("execute_result", "display_data") for output in cell.outputs), cell.outputs
-    return "\n".join(output.data["text/plain"] for output in cell.outputs)
+    return run_notebook.shown(notebook(), source)
 
 
 @pytest.mark.parametrize(

@@ -8,17 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 
 import nbformat
 import pytest
-from nbclient import NotebookClient
 
+from tests.helpers.run_notebook import executed, outputs
 from workbench.client.shared_service import SharedService
-
-NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
-
-pytestmark = pytest.mark.timeout(300)
 
 SHORTER = {
     "--rate 100 --duration 8s": "--rate 100 --duration 2s --warm-up 200ms",
@@ -30,16 +25,11 @@ SHORTER = {
 
 
 @cache
-def executed() -> nbformat.NotebookNode:
-    notebook = nbformat.read(NOTEBOOKS / "03_load_tests.ipynb", as_version=4)  # type: ignore[no-untyped-call]
-    for long, short in SHORTER.items():
-        (cell,) = [each for each in notebook.cells if long in each.source]
-        cell.source = cell.source.replace(long, short)
-    client = NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(NOTEBOOKS)}})
-    return client.execute()
+def notebook() -> nbformat.NotebookNode:
+    return executed("03_load_tests.ipynb", SHORTER, timeout_s=120)
 
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -56,10 +46,7 @@ def _service_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
 
 def shown(source: str, kind: str = "text/plain") -> str:
     """What the one cell that holds `source` shows at its end."""
-    (cell,) = [each for each in executed().cells if source in each.source and each.cell_type == "code"]
-    found = [each for each in cell.outputs if each.output_type in ("execute_result", "display_data")]
-    assert len(found) == len(cell.outputs), cell.outputs
-    return str(found[-1].data[kind])
+    return str(outputs(notebook(), source)[-1][kind])
 
 
 def test_a_rate_is_answered_with_a_sentence_a_table_and_drawings() -> None:

@@ -10,30 +10,24 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from nbclient import NotebookClient
+
+from tests.helpers import run_notebook
+from tests.helpers.run_notebook import NOTEBOOKS, executed
 
 pytestmark = pytest.mark.timeout(300)  # the first test of a notebook runs all of it, which takes long under load
 
-NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
-
 
 @cache
-def executed(name: str) -> nbformat.NotebookNode:
-    notebook = nbformat.read(NOTEBOOKS / name, as_version=4)  # type: ignore[no-untyped-call]
-    client = NotebookClient(notebook, timeout=100, resources={"metadata": {"path": str(NOTEBOOKS)}})
-    return client.execute()
+def notebook(name: str) -> nbformat.NotebookNode:
+    return executed(name)
 
 
 def outputs(source: str, name: str = "01_quickstart.ipynb") -> list[nbformat.NotebookNode]:
-    """What the one cell of a notebook which holds `source` put out, by kind of data."""
-    (cell,) = [each for each in executed(name).cells if source in each.source and "outputs" in each]
-    assert all(output.output_type in ("execute_result", "display_data") for output in cell.outputs), cell.outputs
-    return [output.data for output in cell.outputs]
+    return run_notebook.outputs(notebook(name), source)
 
 
 def shown(source: str, name: str = "01_quickstart.ipynb") -> str:
-    """The same as text."""
-    return "\n".join(data["text/plain"] for data in outputs(source, name))
+    return run_notebook.shown(notebook(name), source)
 
 
 def test_the_model_that_is_loaded_says_what_was_done() -> None:
@@ -78,7 +72,7 @@ def test_a_retrained_model_is_swapped_in_without_a_failed_call() -> None:
 
 
 def test_the_same_model_again_is_unchanged() -> None:
-    cells = [each for each in executed("01_quickstart.ipynb").cells if each.source == "%infer load digits better"]
+    cells = [each for each in notebook("01_quickstart.ipynb").cells if each.source == "%infer load digits better"]
     assert "digits is unchanged, version 2 serving" in cells[0].outputs[-1].data["text/plain"]
 
 
@@ -88,7 +82,7 @@ def test_a_resnet_answers_for_an_image() -> None:
 
 
 def test_every_verb_shows_itself_as_html_too() -> None:
-    for cell in executed("01_quickstart.ipynb").cells:
+    for cell in notebook("01_quickstart.ipynb").cells:
         if cell.source.startswith("%infer"):
             assert "<div" in cell.outputs[0].data["text/html"]
 

@@ -4,28 +4,22 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from pathlib import Path
 
 import nbformat
 import pytest
-from nbclient import NotebookClient
+
+from tests.helpers.run_notebook import executed, shown_by_each
 
 pytestmark = pytest.mark.timeout(300)  # the first test runs the notebook, which takes long under load
 
-NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
-
 
 @cache
-def executed() -> nbformat.NotebookNode:
-    notebook = nbformat.read(NOTEBOOKS / "05_share.ipynb", as_version=4)  # type: ignore[no-untyped-call]
-    client = NotebookClient(notebook, timeout=100, resources={"metadata": {"path": str(NOTEBOOKS)}})
-    return client.execute()
+def notebook() -> nbformat.NotebookNode:
+    return executed("05_share.ipynb")
 
 
 def shown(source: str) -> list[str]:
-    """What each cell that holds `source` put out, on one line."""
-    cells = [each for each in executed().cells if each.cell_type == "code" and source in each.source]
-    return [" ".join(" ".join(output.data["text/plain"] for output in cell.outputs).split()) for cell in cells]
+    return shown_by_each(notebook(), source)
 
 
 def test_the_teammate_calls_with_requests_and_with_tritons_client() -> None:
@@ -55,6 +49,6 @@ def test_the_owner_sees_who_called() -> None:
 def test_no_secret_is_left_in_the_outputs() -> None:
     (link_again,) = shown("again = requests.post")
     assert link_again.startswith("(404, ")
-    text = nbformat.writes(executed())  # type: ignore[no-untyped-call]
+    text = nbformat.writes(notebook())  # type: ignore[no-untyped-call]
     assert "wbk_" not in text
     assert "/share/claim#" not in text

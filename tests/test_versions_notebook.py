@@ -4,28 +4,22 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from pathlib import Path
 
 import nbformat
 import pytest
-from nbclient import NotebookClient
+
+from tests.helpers.run_notebook import executed, shown_by_each
 
 pytestmark = pytest.mark.timeout(300)  # the first test runs the notebook, which takes long under load
 
-NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
-
 
 @cache
-def executed() -> nbformat.NotebookNode:
-    notebook = nbformat.read(NOTEBOOKS / "06_versions.ipynb", as_version=4)  # type: ignore[no-untyped-call]
-    client = NotebookClient(notebook, timeout=100, resources={"metadata": {"path": str(NOTEBOOKS)}})
-    return client.execute()
+def notebook() -> nbformat.NotebookNode:
+    return executed("06_versions.ipynb")
 
 
 def shown(source: str) -> list[str]:
-    """What each cell that holds `source` put out, on one line."""
-    cells = [each for each in executed().cells if each.cell_type == "code" and source in each.source]
-    return [" ".join(" ".join(output.data["text/plain"] for output in cell.outputs).split()) for cell in cells]
+    return shown_by_each(notebook(), source)
 
 
 def test_the_better_version_is_loaded_beside_compared_and_right_more_often() -> None:
