@@ -48,7 +48,7 @@ def test_wrong_use_is_one_line_and_status_2(
         (["--host", "0.0.0.0", "--no-auth"], "without a token only loopback"),
         (["--model-repository", "nowhere"], "'nowhere' is not a directory"),
         (["--token-file", "nowhere"], "token file cannot be read"),
-        (["--host", "0.0.0.0"], "without TLS whoever is on the way reads tokens"),
+        (["--host", "0.0.0.0"], "without TLS anyone on the network in between can read tokens"),
         (["--host", "no.such.host.invalid", "--insecure"], "cannot listen on no.such.host.invalid"),
     ],
 )

@@ -64,9 +64,10 @@ class VersionCalls(ServiceHandle):
         waits for a load of the model that is under way; `force` routes all calls to a version with other inputs or
         outputs.
 
-        `shadow={"2": 0.25}` has version 2 get a copy of 25 % of the calls, which never delays them and whose answers
-        nobody gets: `wb.shadow("digits")` tells how they differ. `keep_rows` of the rows that differ most are kept in
-        the service's memory; they are callers' data. `shadow={}` ends it. What is left out stays as it is.
+        `shadow={"2": 0.25}` has version 2 get a copy of 25 % of the calls. A copy never delays its call, and callers
+        never get its answer: `wb.shadow("digits")` tells how the answers differ. `keep_rows` of the rows that differ
+        most are kept in the service's memory; they are callers' data. `shadow={}` ends it. What is left out stays as
+        it is.
 
         `share="team-a"` has the calls of this share alone go by the weights, whatever others go by, until it ends; `{}`
         has them go as all others do.

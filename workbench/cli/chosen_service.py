@@ -74,7 +74,7 @@ def say(answer: object) -> int:
 
 
 def print_answer(answer: object) -> None:
-    """Prints `answer`. If whoever reads has left, as `| head` does, this and what follows is thrown away."""
+    """Prints `answer`. If the reader of a pipe has left, as `| head` does, this and what follows is thrown away."""
     try:
         print(answer, flush=True)
     except BrokenPipeError:

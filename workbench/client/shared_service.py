@@ -114,7 +114,7 @@ class SharedService:
         return self.rendezvous.read()
 
     def ended(self) -> tuple[str, float]:
-        """Why nothing runs, and since when (Unix time; 0: nobody knows)."""
+        """Why nothing runs, and since when (Unix time; 0: not known)."""
         last = self.rendezvous.last()
         if last is None:
             return "it has not been started yet", 0.0
@@ -128,7 +128,7 @@ class SharedService:
         return record is not None and record.state is ServiceState.RESTARTING
 
     def jupyter_url(self) -> str:
-        """Where others reach this service through a Jupyter server of this machine; empty: nobody has said it."""
+        """Where others reach this service through a Jupyter server of this machine; empty: not known."""
         return jupyter_address(self.rendezvous.path)
 
     def holders(self) -> int:

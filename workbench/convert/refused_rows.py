@@ -1,4 +1,4 @@
-"""Says in the terms of whoever gave a sample why a model of rows does not take it."""
+"""Says in terms of the sample that a user gave why a model of rows does not take it."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ class RunTimes:
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """One version of one model. What nobody knows is None or empty."""
+    """One version of one model. What is not known is None or empty."""
 
     status: ModelStatus
     graph: Graph | None = None

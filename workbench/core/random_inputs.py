@@ -86,7 +86,7 @@ def _shape(spec: TensorSpec, rows: int, free_size: int) -> tuple[int, ...]:
 def _checked_shape(spec: TensorSpec, rows: int, free_size: int) -> tuple[int, ...]:
     if not spec.ranked:
         raise InvalidInput(
-            f"nobody knows how many axes input {spec.name!r} has, so nothing can be made up for it: give real inputs"
+            f"it is not known how many axes input {spec.name!r} has, so none can be made up for it: give real inputs"
         )
     shape = _shape(spec, rows, free_size)
     if (count := element_count(shape)) > MAX_ELEMENTS:

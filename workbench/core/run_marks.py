@@ -39,7 +39,7 @@ class MarkedRun(NamedTuple):
     thread: int
     """As threading.get_ident told it."""
     caller: str = ""
-    """The share all of whose it was; empty: the owner's, several callers', or nobody knows."""
+    """The share all of whose it was; empty: the owner's, several callers', or not known."""
 
 
 class Culprit(NamedTuple):

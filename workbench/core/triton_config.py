@@ -271,7 +271,7 @@ class _Reading:
         return read_ensemble(message, declared, batched)
 
     def _sort(self, message: Message, honoured: Mapping[str, str] | Sequence[str], where: str) -> None:
-        """Note the fields that are passed over, and those that nobody knows."""
+        """Note the fields that are passed over, and unknown ones."""
         for name, values in message.items():
             if name in honoured or not any(says(value) for value in values):
                 continue
@@ -357,7 +357,7 @@ class _Reading:
             if setting in ours and (setting != key or key == "intra_op_thread_count"):
                 self._settings[setting] = value
             elif key != EPOCH:  # a configuration of ours that comes back
-                self._notes.append(f"the parameter {key[:80]!r} is not honoured: nobody here reads it")
+                self._notes.append(f"the parameter {key[:80]!r} is not honoured: this service does not know it")
 
     def _declared(self, kind: str, tensor: Message, batched: bool) -> Declared:
         name = text(tensor, "name")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class ShadowPlan:
-    """A version that gets a copy of calls without a version, and whose answers nobody gets."""
+    """A version that gets a copy of the calls that name no version; callers never get its answers."""
 
     version: str
     part: float

@@ -87,8 +87,8 @@ class Engine:
     ) -> None:
         """`limits` are those of requests that come from outside; a model that no request can call is told by them.
         `why_no_code`: the reason why no model that is code is run, whatever its load says; empty: there is none.
-        `marks` are where runs are noted for whoever finds this process dead. `shared_answers` are the second level of
-        the models' result caches."""
+        `marks` are where runs are noted for the supervisor, which reads them when this process has died.
+        `shared_answers` are the second level of the models' result caches."""
         self.clock = clock
         self._limits = limits or Limits()
         self._sources = Sources(store, repositories)
@@ -129,8 +129,8 @@ class Engine:
         return response
 
     def submit(self, request: InferRequest, promise: Completion) -> None:
-        """As `infer`, for whoever has no task to await it in. What is wrong with the request itself is raised at once,
-        and then it was not accepted; the promise, which may be kept before this returns, has the rest."""
+        """As `infer`, for callers that have no task to await it in. What is wrong with the request itself is raised at
+        once, and then it was not accepted; the promise, which may be kept before this returns, has the rest."""
         try:
             deployment = self._deployments.table.target(request.model, request.version)
         except Unavailable:  # of a model that is known, so it is counted as others are

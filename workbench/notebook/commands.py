@@ -221,7 +221,7 @@ FLAGS: Mapping[str, str] = {
     "--batch": "the function takes rows, and those of several requests may come in one call",
     "--force": "even where inputs or outputs change, on which callers may rely; of export: replace data beside it",
     "--by": "calls with the same value of this request parameter, or of one share, stay on one side",
-    "--shadow": "a version that gets a copy of this part of the calls, whose answers nobody gets; none: no version",
+    "--shadow": "a version that gets a copy of this part of the calls; callers never get its answers; none: no version",
     "--keep-rows": "of the rows whose answers differ most, in the service's memory: %infer shadow gives them back",
     "--wait": "for a load of the model that is under way",
     "--steps": "the parts of the calls that the version gets, in percent (1,10,50,100)",

@@ -1,4 +1,4 @@
-"""Whether strangers could put another folder in a folder's place: whoever may write the folder above it can.
+"""Whether strangers could put another folder in a folder's place: every user who may write the folder above it can.
 
 As sshd does before it believes a user's files, the folders above are looked at up to the user's home. Where the
 sticky bit is set, as in /tmp, others cannot move what is not theirs.

@@ -56,7 +56,7 @@ def owner_of_peer(peer: tuple[str, int], own: tuple[str, int]) -> int | None:
 
 
 def decide_owner(other_end: SocketEntry | None, listener: SocketEntry | None) -> int:
-    """Whose the other end is: of whoever accepted the connection, or else of whoever listens and will accept it."""
+    """Whose the other end is: the user of the process that accepted the connection, or else that listens there."""
     for entry in (other_end, listener):
         if entry is not None and entry.inode:
             return entry.uid

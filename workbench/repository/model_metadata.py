@@ -46,7 +46,7 @@ class ModelMetadata:
     initial_states: Mapping[str, bytes] = field(default_factory=dict)
     """The same of those that the states of its sequences name."""
     provenance: Provenance | None = None
-    """What whoever exported it said of it, which nothing beside a user's own model says."""
+    """What the exporting process said of it; only models that a user loads have it."""
 
     def same_sequences(self, other: ModelMetadata) -> bool:
         """Whether `other` says the same of sequences, which takes effect with a load only."""

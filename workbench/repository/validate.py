@@ -1,7 +1,7 @@
 """Validates a model's file before a runtime sees it: untrusted input until then.
 
-What is in the file is read by whoever `Look` is: in the service, a process of its own (engine.sandbox_load). Here its
-bytes are only hashed, and what it is said to name beside it is checked.
+A `Look` reads what is in the file; the service's is a process of its own (engine.sandbox_load). Here the file's bytes
+are only hashed, and the files that it is said to name beside it are checked.
 """
 
 from __future__ import annotations

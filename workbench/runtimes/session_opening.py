@@ -30,7 +30,7 @@ class OpenedSession(NamedTuple):
     notes: tuple[str, ...]
     """What was rewritten for it, as sentences."""
     unranked: frozenset[str]
-    """Its inputs and outputs whose number of axes nobody knows; ONNX Runtime gives them the shape of a scalar."""
+    """Its inputs and outputs whose number of axes is not known; ONNX Runtime gives them the shape of a scalar."""
 
 
 def open_session_of(

@@ -1,6 +1,6 @@
 """A rollout: a new version gets more and more of the calls by itself, for as long as its guard holds. Pure.
 
-`advance` says what a rollout is next, given the time and what was found. Whoever calls it has that written down first,
+`advance` says what a rollout is next, given the time and what was found. The caller has that written down first,
 and then gives the new version the `weight` that it says.
 """
 

@@ -184,7 +184,7 @@ function BeginForm({
     <form
       className="iw-Part"
       aria-label={trans.__('Begin a load test')}
-      // Whoever fills it in means the model that it shows.
+      // A user who fills in the form wants its model: it stays when another one becomes the busiest.
       onChangeCapture={() => onModel(name)}
       onSubmit={event => {
         event.preventDefault();

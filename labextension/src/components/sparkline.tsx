@@ -28,7 +28,7 @@ export function Sparkline({ label, drawRef }: IProps): JSX.Element {
     const drawn = columns
       ? sparkPath(columns.time, columns[series], frame)
       : { line: '', area: '', top: 0 };
-    // Nothing is drawn of a model that nobody asks: the line below stands for zero, and costs nothing.
+    // A model without calls needs no line of its own: the axis below stands for zero, and costs nothing.
     line.current?.setAttribute('d', drawn.top > 0 ? drawn.line : '');
     area.current?.setAttribute('d', drawn.top > 0 ? drawn.area : '');
     return drawn.top;

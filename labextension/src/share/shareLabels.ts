@@ -78,7 +78,7 @@ export function suspensions(trans: TranslationBundle, share: IShare): readonly s
   );
 }
 
-/** The use of a share; nothing while nobody has its token. */
+/** The use of a share; nothing while its token was not claimed. */
 export function shareFigures(
   trans: TranslationBundle,
   share: IShare,

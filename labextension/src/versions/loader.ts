@@ -49,8 +49,8 @@ export function loadedByText(trans: ITrans, event: IVersionEvent): string {
 }
 
 /**
- * What a user is asked before a load from the panel takes the place of a version that a notebook loaded, since whoever
- * works in that notebook does not see it; null where nobody is asked.
+ * What a user is asked before a load from the panel takes the place of a version that a notebook loaded, since the
+ * user of that notebook does not see it happen; null where no question is needed.
  */
 export function replacingQuestion(
   trans: ITrans,

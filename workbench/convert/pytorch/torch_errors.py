@@ -1,4 +1,4 @@
-"""What the exporter of torch complains about, in the words of whoever wrote the module."""
+"""What the exporter of torch complains about, in words for the author of the module."""
 
 from __future__ import annotations
 

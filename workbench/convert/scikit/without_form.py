@@ -1,4 +1,4 @@
-"""Says in plain words why an estimator has no ONNX form, where skl2onnx's own say little to whoever trained it."""
+"""Says in plain words why an estimator has no ONNX form, where skl2onnx's own say little to the user who trained it."""
 
 from __future__ import annotations
 

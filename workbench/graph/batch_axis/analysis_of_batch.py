@@ -118,7 +118,7 @@ def _is_row_output(result: Result) -> bool:
 
 
 def _misses_rows(value: Value) -> str:
-    """Why an output cannot be split into its rows; empty: it can, or nobody knows."""
+    """Why an output cannot be split into its rows; empty: it can, or that is not known."""
     if value.sized:
         return "tells how many rows are in the batch"
     if value.place is not None:

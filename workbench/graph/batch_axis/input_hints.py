@@ -79,7 +79,7 @@ def input_hints(graph: onnx.GraphProto, inputs: Iterable[str], values: Mapping[s
 
 
 def _table_size(node: onnx.NodeProto, table: Result | None) -> int:
-    """How many entries it has along the axis that is indexed; 0: nobody knows."""
+    """How many entries it has along the axis that is indexed; 0: not known."""
     axis = next((attribute.i for attribute in node.attribute if attribute.name in ("axis", "gather_axis")), 0)
     shape = table.shape if isinstance(table, Value) and table.rows is None else None
     size = shape[axis] if shape and -len(shape) <= axis < len(shape) else 0

@@ -60,7 +60,7 @@ _SERVICE: Final = Source("service", "service", "", "")
 
 @dataclass(slots=True)
 class Noted:
-    """What is to be written down about an action under way. Whoever does it fills this in."""
+    """What is to be written down about an action under way; the code that carries the action out fills it in."""
 
     subject: str = ""
     detail: str = ""

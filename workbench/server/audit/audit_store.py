@@ -1,6 +1,6 @@
 """The audit on disk: an SQLite file to which rows are added, and in which none is changed or taken out early.
 
-Triggers in the file hold that, whoever opens it. They cannot hold whoever may replace the file.
+Triggers in the file refuse it to every program that opens it. They cannot stop a user who may replace the file.
 """
 
 from __future__ import annotations

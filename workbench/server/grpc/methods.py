@@ -77,7 +77,7 @@ Begin: TypeAlias = Callable[[CallHead, bytes, UnaryResponder], None]
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """What serves one method. Messages are bytes both ways: whoever reads them says what is wrong with them."""
+    """What serves one method. Messages are bytes both ways; the codec that reads one says what is wrong with it."""
 
     unary: Unary | None = None
     watch: Watch | None = None
@@ -138,7 +138,7 @@ class Methods:
 
     def __init__(self, gate: Gate | RemoteGate, table: Mapping[str, Method], max_message_bytes: int) -> None:
         self.table = table
-        """All there are, for whoever wants to walk them."""
+        """All methods by name, for callers that walk them."""
         self._admit, self._known = gate.admit_token, gate.known
         self._most = max_message_bytes
         self._by_path = {name.encode(): method for name, method in table.items()}

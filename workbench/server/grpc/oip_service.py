@@ -69,7 +69,7 @@ class OipServicer:
         return grpc_metadata.ready("ServerReady", self._service.ready)
 
     async def model_ready(self, head: CallHead, message: bytes, context: Context) -> bytes:
-        """False for a model that nobody knows, as Triton has it."""
+        """False for an unknown model, as in Triton."""
         try:
             ready = self._status("ModelReady", head, message).state is ModelState.READY
         except ModelNotFound:

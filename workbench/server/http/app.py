@@ -80,7 +80,7 @@ class App:
         """The one way of an inference, which gRPC has too."""
         self.answers = service.metrics.answers
         self.routes = routes.routes
-        """The whole table, for whoever wants to walk it."""
+        """The whole table, for callers that walk it."""
         self._routes = routes
         self._service = service
         self.infer = InferRoute(self.inference)

@@ -1,4 +1,4 @@
-"""The files of a served model, for whoever may change it: what there are, and each as it is stored."""
+"""The files of a served model, for callers who may change it: their names, and each as it is stored."""
 
 from __future__ import annotations
 

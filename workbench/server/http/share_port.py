@@ -27,7 +27,7 @@ from workbench.server.tls_context import CertificateFiles, ServerTls
 
 LINGER_S: Final = 5.0
 
-WITHOUT_TLS: Final = "tokens and rows travel unencrypted: whoever is on the way reads them, and can call with the token"
+WITHOUT_TLS: Final = "tokens and rows travel unencrypted: anyone in between can read them, and can call with the token"
 
 T = TypeVar("T")
 
@@ -227,9 +227,9 @@ def _settings(config: ServerConfig, terms: PortTerms) -> ServerConfig:
         raise InvalidInput("--tls-cert and --tls-key must be given together: a certificate's file, and that of its key")
     if not (own or given or terms.insecure or is_loopback(terms.host)):
         raise InvalidInput(
-            f"--host {terms.host} lets other machines call, and without TLS whoever is on the way reads tokens and "
-            "rows: add --tls self-signed, or --tls-cert FILE and --tls-key FILE; --insecure where something else "
-            "encrypts, and nobody else gets there"
+            f"--host {terms.host} lets other machines call, and without TLS anyone on the network in between can read "
+            "tokens and rows: add --tls self-signed, or --tls-cert FILE and --tls-key FILE; --insecure "
+            "where something else encrypts, and nothing else can reach the port"
         )
     server = _folder(config) / SERVER_FILE
     cert = Path(terms.tls_cert).absolute() if given else server if own else None

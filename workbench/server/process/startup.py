@@ -64,9 +64,9 @@ def prepare(config: ServerConfig) -> Startup:
         )
     if not (is_loopback(config.host) or config.insecure or config.tls_cert or config.tls != "off"):
         raise InvalidInput(
-            f"--host {config.host} lets other machines call, and without TLS whoever is on the way reads tokens and "
-            "rows: add --tls self-signed, or --tls-cert FILE and --tls-key FILE; --insecure where a proxy or a tunnel "
-            "encrypts, and nobody else gets there"
+            f"--host {config.host} lets other machines call, and without TLS anyone on the network in between can read "
+            "tokens and rows: add --tls self-signed, or --tls-cert FILE and --tls-key FILE; --insecure "
+            "where a proxy or a tunnel encrypts, and nothing else can reach the port"
         )
     own_files = config.tls == "self-signed"
     if own_files and config.tls_cert is not None:
