@@ -8,6 +8,7 @@ import type { PlotSelection } from '../ui/plotSelection';
 import { ModelPlots, PlotsBar } from './modelPlots';
 import { isAway, ModelState, ServiceNotice } from './serviceNotice';
 import { useModelToPlot } from './useModelToPlot';
+import { usePause } from './usePause';
 import { useSignal } from './useSignal';
 
 /** What a dashboard needs. */
@@ -38,19 +39,13 @@ export function DashboardContent({
   plotSelection
 }: IContentProps): JSX.Element {
   const { models, window_s } = useSignal(plotSelection.changed, () => plotSelection.value);
-  const [paused, setPaused] = React.useState(false);
   const all = React.useMemo(() => groupByModel(view.models), [view.models]);
   const names = all.map(({ name }) => name);
   const [look] = React.useState(() => new Emitter<ILook>());
   const root = React.useRef<HTMLDivElement>(null);
   const most = useModelToPlot(model, root, null, names, view);
   const columns = models.length > 0 ? models : most === null ? [] : [most];
-  /** Whoever looks closer at a model has chosen it. */
-  const keep = () => {
-    if (models.length === 0 && columns.length > 0) {
-      plotSelection.value = { models: columns, window_s };
-    }
-  };
+  const { paused, keep, onPause } = usePause(plotSelection, columns);
   const away = isAway(view);
   return (
     <>
@@ -70,15 +65,7 @@ export function DashboardContent({
             </button>
           ))}
         </div>
-        <PlotsBar
-          trans={trans}
-          plotSelection={plotSelection}
-          paused={paused}
-          onPause={next => {
-            keep();
-            setPaused(next);
-          }}
-        />
+        <PlotsBar trans={trans} plotSelection={plotSelection} paused={paused} onPause={onPause} />
       </header>
       <ServiceNotice view={view} trans={trans} hasModels={names.length > 0} openPanel={openPanel} />
       <div

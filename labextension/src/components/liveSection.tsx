@@ -8,13 +8,13 @@ import { IconButton, Section } from './primitives';
 import { useReveal, usePanel } from './panelContext';
 import { ModelPlots, PlotsBar } from './modelPlots';
 import { useModelToPlot } from './useModelToPlot';
+import { usePause } from './usePause';
 import { useSignal } from './useSignal';
 
 /** The live plots of one model, selected here or by a click on its card. */
 export function LiveSection({ view }: { view: IView }): JSX.Element {
   const { model, trans, commands, plotSelection } = usePanel();
   const { models, window_s } = useSignal(plotSelection.changed, () => plotSelection.value);
-  const [paused, setPaused] = React.useState(false);
   const names = React.useMemo(
     () => groupByModel(view.models).map(({ name }) => name),
     [view.models]
@@ -23,12 +23,7 @@ export function LiveSection({ view }: { view: IView }): JSX.Element {
   const chosen = models[0] ?? null;
   const name = useModelToPlot(model, root, chosen, names, view);
   const isChosen = name === chosen;
-  /** Whoever looks closer at a model has chosen it. */
-  const keep = () => {
-    if (name !== null && !isChosen) {
-      plotSelection.value = { models: [name], window_s };
-    }
-  };
+  const { paused, keep, onPause } = usePause(plotSelection, name === null ? [] : [name]);
   const tryOut = React.useCallback(
     (tried: string) => void commands.execute(CommandIDs.tryOut, { name: tried }),
     [commands]
@@ -85,10 +80,7 @@ export function LiveSection({ view }: { view: IView }): JSX.Element {
               trans={trans}
               plotSelection={plotSelection}
               paused={paused}
-              onPause={next => {
-                keep();
-                setPaused(next);
-              }}
+              onPause={onPause}
             />
           </div>
           {isAway && (
