@@ -1,19 +1,10 @@
 /** What a server says, for tests: each takes what differs. */
 
 import { FIGURES } from '../src/service/figures';
-import type {
-  ILoadForm,
-  IModelFigures,
-  IModelStatus,
-  IOption,
-  IRollout,
-  IRun,
-  IRunning,
-  IService,
-  IShare,
-  IShareUse,
-  IStatus
-} from '../src/service/wire';
+import type { ILoadForm, IOption, IRun, IRunning } from '../src/service/loadtestWire';
+import type { IShare, IShareUse } from '../src/service/shareWire';
+import type { IRollout } from '../src/service/versionWire';
+import type { IModelFigures, IModelStatus, IService, IStatus } from '../src/service/wire';
 
 export function shareUse(differs: Partial<IShareUse> = {}): IShareUse {
   return {

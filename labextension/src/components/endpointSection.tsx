@@ -2,7 +2,7 @@ import { Clipboard, Dialog, showDialog } from '@jupyterlab/apputils';
 import { copyIcon } from '@jupyterlab/ui-components';
 import * as React from 'react';
 import type { IView } from '../service/state';
-import type { INewShare, IShare } from '../service/wire';
+import type { INewShare, IShare } from '../service/shareWire';
 import { type IShareDraft, isActive, NEW_SHARE, shareableModels } from '../share/shareForm';
 import {
   linkWords,

@@ -1,5 +1,6 @@
 import * as React from 'react';
-import type { IModelStatus, IVersionEvent } from '../service/wire';
+import type { IVersionEvent } from '../service/versionWire';
+import type { IModelStatus } from '../service/wire';
 import * as format from '../ui/format';
 import { loadedByText, loadOf } from '../versions/loader';
 import { usePanel } from './panelContext';

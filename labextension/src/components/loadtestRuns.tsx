@@ -11,7 +11,7 @@ import {
 } from '../loadtest/loadtestLabels';
 import { sparkPath } from '../ui/sparkPath';
 import { CommandIDs } from '../tokens';
-import type { IComparison, IRun, IRunFigures } from '../service/wire';
+import type { IComparison, IRun, IRunFigures } from '../service/loadtestWire';
 import { capitalized } from '../ui/labels';
 import { Button, FigureList, Message, ErrorMessage, CodeText } from './primitives';
 import { usePanel } from './panelContext';

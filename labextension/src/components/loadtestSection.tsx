@@ -13,7 +13,7 @@ import { progress, runStateLabel, stepText, summaryOf } from '../loadtest/loadte
 import * as format from '../ui/format';
 import { groupByModel } from '../service/groupByModel';
 import type { IView } from '../service/state';
-import type { ILoadForm, IRunning } from '../service/wire';
+import type { ILoadForm, IRunning } from '../service/loadtestWire';
 import { capitalized } from '../ui/labels';
 import { Button, Field, FigureList, Section, ErrorMessage } from './primitives';
 import { useReveal, useCollapse, usePanel } from './panelContext';

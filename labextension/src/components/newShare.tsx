@@ -1,5 +1,5 @@
 import * as React from 'react';
-import type { INewShare, IShare } from '../service/wire';
+import type { INewShare, IShare } from '../service/shareWire';
 import {
   countLimits,
   type IShareDraft,

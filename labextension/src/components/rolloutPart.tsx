@@ -1,5 +1,5 @@
 import * as React from 'react';
-import type { IRollout, IRolloutRequest, IVersionEntry } from '../service/wire';
+import type { IRollout, IRolloutRequest, IVersionEntry } from '../service/versionWire';
 import { NEW_ROLLOUT, type RolloutField, toRollout } from '../versions/rolloutForm';
 import {
   clauseState,

@@ -1,5 +1,5 @@
 import * as React from 'react';
-import type { IRollout } from '../service/wire';
+import type { IRollout } from '../service/versionWire';
 import type { Versions } from '../versions/versionsModel';
 
 /** The service looks at a rollout once a second. */

@@ -1,5 +1,5 @@
 import * as React from 'react';
-import type { IVersionComparison } from '../service/wire';
+import type { IVersionComparison } from '../service/versionWire';
 import { capitalized } from '../ui/labels';
 import { Progress } from './collapsible';
 import { usePanel } from './panelContext';

@@ -1,5 +1,6 @@
 import * as React from 'react';
-import type { IModelStatus, IVersionEntry, IVersionOverview } from '../service/wire';
+import type { IVersionEntry, IVersionOverview } from '../service/versionWire';
+import type { IModelStatus } from '../service/wire';
 import { capitalized } from '../ui/labels';
 import * as format from '../ui/format';
 import { VersionActions } from '../versions/versionActions';

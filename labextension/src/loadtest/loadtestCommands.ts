@@ -5,7 +5,7 @@ import { showInDownArea } from '../ui/downArea';
 import { inferenceIcon } from '../ui/icons';
 import { groupByModel } from '../service/groupByModel';
 import { CommandIDs, type IInferencePanel, type IServiceModel, WidgetIDs } from '../tokens';
-import type { ILoadTest } from '../service/wire';
+import type { ILoadTest } from '../service/loadtestWire';
 
 export interface ILoadCommandOptions {
   readonly app: JupyterFrontEnd;

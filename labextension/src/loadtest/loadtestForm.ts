@@ -5,7 +5,7 @@
  */
 
 import type { TranslationBundle } from '@jupyterlab/translation';
-import type { ILoadForm, ILoadTest, IOption, IPattern } from '../service/wire';
+import type { ILoadForm, ILoadTest, IOption, IPattern } from '../service/loadtestWire';
 
 /** Settings of the model that a sweep can try, as `--sweep` names them. */
 export const SWEEPS = ['batch', 'delay', 'instances', 'queue'] as const;

@@ -3,7 +3,7 @@
 import type { TranslationBundle } from '@jupyterlab/translation';
 import * as format from '../ui/format';
 import type { Sweep } from './loadtestForm';
-import type { IRatio, IRun, IRunning, IRunPoint } from '../service/wire';
+import type { IRatio, IRun, IRunning, IRunPoint } from '../service/loadtestWire';
 
 export function sweepLabel(trans: TranslationBundle, setting: Sweep): string {
   switch (setting) {

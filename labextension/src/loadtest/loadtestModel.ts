@@ -7,7 +7,7 @@ import type {
   IRunFigures,
   IRunList,
   IRunning
-} from '../service/wire';
+} from '../service/loadtestWire';
 
 /** Requests to the server extension; each rejects with a RequestError. */
 export interface ILoadtestApi {

@@ -2,7 +2,7 @@
 
 import type { ITrans } from '../plots/contract';
 import type { IModelGroup } from '../service/groupByModel';
-import type { IShare } from '../service/wire';
+import type { IShare } from '../service/shareWire';
 import { isActive } from '../share/shareForm';
 
 export interface IMark {

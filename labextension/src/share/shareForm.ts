@@ -2,7 +2,8 @@
 
 import type { TranslationBundle } from '@jupyterlab/translation';
 import { groupByModel } from '../service/groupByModel';
-import type { IModelStatus, IShare, IShareTerms } from '../service/wire';
+import type { IShare, IShareTerms } from '../service/shareWire';
+import type { IModelStatus } from '../service/wire';
 
 /** As typed. */
 export interface IShareDraft {

@@ -1,7 +1,7 @@
 /** Texts of shares. */
 
 import type { TranslationBundle } from '@jupyterlab/translation';
-import type { IShare } from '../service/wire';
+import type { IShare } from '../service/shareWire';
 import * as format from '../ui/format';
 import type { Tone } from '../ui/labels';
 import { isActive } from './shareForm';

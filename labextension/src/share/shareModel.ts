@@ -1,5 +1,5 @@
 import { type ISignal, Signal } from '@lumino/signaling';
-import type { INewShare, IShare, IShareTerms } from '../service/wire';
+import type { INewShare, IShare, IShareTerms } from '../service/shareWire';
 
 /** Requests to the server extension; each rejects with a RequestError. */
 export interface IShareApi {

@@ -1,7 +1,7 @@
 /** Who loaded a version, as the service has written it down. Pure. */
 
 import type { ITrans } from '../plots/contract';
-import type { IVersionEvent } from '../service/wire';
+import type { IVersionEvent } from '../service/versionWire';
 import * as format from '../ui/format';
 
 /** The load that a version came by; null if it is not written down. */

@@ -1,7 +1,7 @@
 /** The form that begins a rollout. Pure. */
 
 import type { TranslationBundle } from '@jupyterlab/translation';
-import type { IRolloutRequest } from '../service/wire';
+import type { IRolloutRequest } from '../service/versionWire';
 
 /** As typed. */
 export interface IRolloutDraft {

@@ -1,7 +1,7 @@
 /** Texts about a rollout. */
 
 import type { TranslationBundle } from '@jupyterlab/translation';
-import type { Finding, IRollout, IRolloutClause, RolloutStatus } from '../service/wire';
+import type { Finding, IRollout, IRolloutClause, RolloutStatus } from '../service/versionWire';
 import { capitalized, type Tone } from '../ui/labels';
 import { percent } from './versionLabels';
 

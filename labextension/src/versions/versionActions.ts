@@ -1,5 +1,5 @@
 import type { TranslationBundle } from '@jupyterlab/translation';
-import type { IRollout, IRolloutRequest, IVersionOverview } from '../service/wire';
+import type { IRollout, IRolloutRequest, IVersionOverview } from '../service/versionWire';
 import { capitalized } from '../ui/labels';
 import { spelled, stepsText } from './rolloutLabels';
 import { isSplit, percent, rollbackGoesTo, routedText } from './versionLabels';

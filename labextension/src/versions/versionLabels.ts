@@ -1,7 +1,7 @@
 /** Texts about the versions of a model. */
 
 import type { TranslationBundle } from '@jupyterlab/translation';
-import type { IRouted, IVersionEntry, IVersionOverview } from '../service/wire';
+import type { IRouted, IVersionEntry, IVersionOverview } from '../service/versionWire';
 import * as format from '../ui/format';
 import { MODEL_TONES, modelStateLabel, type Tone } from '../ui/labels';
 

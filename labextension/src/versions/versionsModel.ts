@@ -5,7 +5,7 @@ import type {
   IRouted,
   IVersionComparison,
   IVersionOverview
-} from '../service/wire';
+} from '../service/versionWire';
 
 /** Requests to the server extension; each rejects with a RequestError. */
 export interface IVersionsApi {

@@ -5,7 +5,7 @@ import { beforeEach, expect, test, vi } from 'vitest';
 import { addLoadCommands, LOAD_IN_PALETTE } from '../../src/loadtest/loadtestCommands';
 import { INITIAL, type IView } from '../../src/service/state';
 import { CommandIDs, type IServiceModel } from '../../src/tokens';
-import type { IRun, IRunning } from '../../src/service/wire';
+import type { IRun, IRunning } from '../../src/service/loadtestWire';
 import { model, run, running, service } from '../fixtures';
 
 // What draws needs a page, and there is none here.

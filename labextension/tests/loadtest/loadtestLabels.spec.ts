@@ -12,7 +12,7 @@ import {
   summaryOf,
   sweepHint
 } from '../../src/loadtest/loadtestLabels';
-import type { IRun } from '../../src/service/wire';
+import type { IRun } from '../../src/service/loadtestWire';
 import { run, running } from '../fixtures';
 
 const trans = nullTranslator.load('');

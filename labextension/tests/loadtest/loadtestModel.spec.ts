@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { LoadTests } from '../../src/loadtest/loadtestModel';
-import type { IRun } from '../../src/service/wire';
+import type { IRun } from '../../src/service/loadtestWire';
 import { loadForm, run, running } from '../fixtures';
 
 /** A server whose answers come when they are let out. */

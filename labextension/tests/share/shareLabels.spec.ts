@@ -8,7 +8,7 @@ import {
   shareTermsText,
   suspensions
 } from '../../src/share/shareLabels';
-import type { IShare } from '../../src/service/wire';
+import type { IShare } from '../../src/service/shareWire';
 import { share, shareUse } from '../fixtures';
 
 const trans = nullTranslator.load('');

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { Shares } from '../../src/share/shareModel';
-import type { IShare } from '../../src/service/wire';
+import type { IShare } from '../../src/service/shareWire';
 import { share } from '../fixtures';
 
 /** A server whose answers come when they are let out. */

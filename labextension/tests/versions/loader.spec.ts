@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { ENGLISH } from '../../src/plots/contract';
-import type { IVersionEvent } from '../../src/service/wire';
+import type { IVersionEvent } from '../../src/service/versionWire';
 import { doerText, loadedByText, loadOf, replacingQuestion } from '../../src/versions/loader';
 
 const AGENT = 'infer-workbench/0.1.0 (kernel of a b.ipynb; pid 12)';

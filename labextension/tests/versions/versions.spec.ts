@@ -1,6 +1,6 @@
 import { nullTranslator } from '@jupyterlab/translation';
 import { expect, test } from 'vitest';
-import type { IRouted, IVersionEntry, IVersionOverview } from '../../src/service/wire';
+import type { IRouted, IVersionEntry, IVersionOverview } from '../../src/service/versionWire';
 import { VersionActions } from '../../src/versions/versionActions';
 import {
   entryState,
