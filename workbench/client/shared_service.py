@@ -1,4 +1,4 @@
-"""The user's one service on this machine: found where it runs, started where it does not, by whoever needs it first.
+"""The user's one service on this machine: the first process that needs it finds it, or starts it.
 
 It outlives the process that started it. Each process that uses it holds a lease, and some minutes after the last of
 them has ended the service ends too. It runs in its data folder, with the environment of the Jupyter server where there

@@ -1,4 +1,4 @@
-"""A conversion under way: where it says how far it is, and learns that nobody waits for it any more."""
+"""A conversion under way: it says here how far it is, and learns here that its caller has stopped waiting."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def conversion(
 
 
 def current_conversion() -> Conversion:
-    """The one that the calling converter is part of; outside of any, one that nobody looks at."""
+    """The one that the calling converter is part of; outside of any, one that is not shown."""
     return _CURRENT.get(None) or Conversion()
 
 

@@ -99,7 +99,7 @@ def _child(work: Callable[[Say], None], writing: int, life: int, limit_s: float)
 
 
 def _end_with(life: int) -> None:
-    """Lead a group of processes, which the system ends when nobody holds the other end of the pipe any more.
+    """Lead a group of processes, which the system ends when no process holds the other end of the pipe any more.
 
     A group of its own, so that all of it can be ended, and the Ctrl-C of a terminal ends none of it by halves. But then
     what ends the kernel's group, as Jupyter does, ends this one no more. A thread that waits for the pipe would wait

@@ -49,7 +49,7 @@ def give_way() -> None:
     time.sleep(_PAUSE_S)
     if now - _turn.began > TURN_S:
         _running.release()
-        time.sleep(_PAUSE_S)  # else nobody who waits for it is awake in time
+        time.sleep(_PAUSE_S)  # else no waiting thread is awake in time to take it
         _running.acquire()
         _turn.began = time.monotonic()
     _turn.paused = time.monotonic()

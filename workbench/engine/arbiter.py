@@ -186,7 +186,7 @@ class Arbiter:
         self._queue = FairQueue(cores)
 
     def place(self, width: int, share: float, yields: bool = False) -> SchedulerHandle:
-        """A place for one model; `close` gives it back. One that `yields` runs where nobody else would."""
+        """A place for one model; `close` gives it back. One that `yields` runs only while no other wants to."""
         flow = Flow(width, share, yields)
         with self._lock:
             self._queue.add(flow)
@@ -241,6 +241,6 @@ class SchedulerHandle:
             self._flow.width, self._flow.share = width, share
 
     def close(self, now: float) -> None:
-        """It asks no more; what it still runs holds up nobody. May be called again."""
+        """It asks no more, and no other waits for what it still runs. May be called again."""
         with self._lock:
             self._queue.remove(self._flow, now)

@@ -129,8 +129,8 @@ class PipelineCall:
         return {name: self.tensors[tensor] for name, tensor in self.course.outputs.items()}
 
     def timings(self, now: float) -> Timings | None:
-        """What the stages took so far that others waited for; None where none has ended. What nobody measured is in
-        `split_s`."""
+        """What the stages took so far that others waited for; None where none has ended. The rest, which no stage
+        measured, is in `split_s`."""
         if not self.paths:
             return None
         path = list(self.paths.values())[-1]

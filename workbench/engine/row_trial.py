@@ -124,7 +124,7 @@ def _influence(session: Session, rows: Mapping[str, Array]) -> str:
 
     try:
         alone = [run([row]) for row in range(count)]
-    except WorkbenchError as error:  # a row that the model takes from nobody
+    except WorkbenchError as error:  # a row that the model would refuse from any caller
         raise _NoEvidence(error.message) from None
     # Those at even places, and then those at odd ones, keep their place and get other neighbours.
     even = [row - row % 2 for row in range(count)]

@@ -13,7 +13,7 @@ def drop_zipmaps(model: ModelProto) -> dict[str, tuple[str, ...]]:
     """Rewrite `model` in place: each output that a ZipMap makes becomes that one's input, FP32 of (rows, classes).
 
     Returns the labels of the columns by output; empty where there was nothing to do. No other operator takes such
-    dicts, so nobody else reads them.
+    dicts, so no other node reads them.
     """
     makers = {name: node for node in model.graph.node for name in node.output if _is_zipmap(node)}
     found: dict[str, tuple[str, ...]] = {}

@@ -271,7 +271,7 @@ class Replay(Pattern):
         return self.times_s[-1] / self.speed
 
     def measured_s(self, asked_s: float | None, warm_up_s: float) -> float:
-        """At most what the recording has left after the warm-up; a longer test would measure a silence that nobody
+        """At most what the recording has left after the warm-up; a longer test would measure a silence that was not
         recorded. The last arrival counts for a gap like the others."""
         count = len(self.times_s)
         length_s = self.duration_s * count / (count - 1) if count > 1 else self.duration_s + 1.0

@@ -28,7 +28,7 @@ RUNTIME_VARIABLE = f"{ENVIRONMENT_PREFIX}RUNTIME_DIR"
 DATA_VARIABLE = f"{ENVIRONMENT_PREFIX}DATA_DIR"
 
 STARTED_AS_VARIABLE = f"{ENVIRONMENT_PREFIX}STARTED_AS"
-"""Tells the shared service whose environment it has, in words; whoever starts it sets it, and nobody else."""
+"""Tells the shared service whose environment it has, in words; only the process that starts the service sets it."""
 
 
 MAX_RECORD_BYTES = 256 * 1024
@@ -42,7 +42,7 @@ class Rendezvous:
         self.leases = path / "leases"
         self.service_file = path / "service.json"
         self.start_lock = path / "start.lock"
-        """Held by whoever is starting a keeper."""
+        """Held by the process that is starting a keeper."""
         self.keeper_lock = path / "keeper.lock"
         """Held by the keeper for as long as it lives."""
         self.start_log = path / "start.log"

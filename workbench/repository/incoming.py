@@ -23,7 +23,7 @@ FRESH_S = 10.0
 """A folder that was made so lately may not be locked yet by who writes it."""
 
 _STALE_S = 24 * 3600.0
-"""Where the file system has no locks, what is older belongs to nobody."""
+"""Where the file system has no locks, what is older was left by a process that ended."""
 
 _CHUNK = 1 << 20
 _CLONE = 0x40049409

@@ -1,6 +1,6 @@
 """Keeps the store within its quota and the disk from getting full: who is about to write is granted the room first.
 
-What several write at once counts together, from the moment at which their sizes are known. A file whose size nobody
+What several write at once counts together, from the moment at which their sizes are known. A file whose size was not
 announced is granted room piece by piece.
 """
 

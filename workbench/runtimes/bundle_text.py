@@ -160,7 +160,7 @@ def _encoded(encoding: Encoding, places: bool) -> Encoded:
 
 
 def _wrapped(error: BaseException, what: str, kind: type[ModelError] | type[InvalidInput]) -> Exception:
-    """`error` of the tokenizers library, whose panics are no Exception; what is nobody's business here goes on."""
+    """An error of ours for one of the tokenizers library, whose panics are no Exception; interrupts pass."""
     said = " ".join(str(error).split())[:300]
     if type(error).__name__ == "PanicException":
         return ExecutionError(f"{what}: {said}") if kind is InvalidInput else kind(f"{what}: {said}")

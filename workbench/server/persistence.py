@@ -101,7 +101,7 @@ class ModelPersistence:
             log.warning(note)
 
     def _note_suspension(self, record: ShareRecord, model: str) -> None:
-        """In the audit: nobody asked for it, so the service itself did it."""
+        """Write it into the audit as done by the service itself, since no caller asked for it."""
         detail = f"{record.id}: {model}"
         entry = AuditEntry(time.time(), "suspend", record.label, detail, "ok", "service", "service", "", "")
         try:

@@ -423,7 +423,7 @@ async def _watched(service: Service, repositories: Sequence[LocalRepository]) ->
     engine, poll_s = service.engine, service.config.repository_poll_s
 
     async def record(action: str, name: str, detail: str) -> None:
-        if not service.starting:  # what a start brings back was done by nobody
+        if not service.starting:  # what a start brings back is no new action
             await service.audit.done_by_service(action, name, detail)
 
     follower = FolderFollower(

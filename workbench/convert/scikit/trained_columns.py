@@ -124,7 +124,7 @@ class _Reader:
         slices = getattr(step, "output_indices_", {})
         for name, transformer, chosen in step.transformers_:
             if isinstance(transformer, str) and (transformer == "drop" or after is None):
-                continue  # and what is passed on to nobody may be text, too
+                continue  # a column that no step reads may be text, too
             places = places_of(chosen, names, width)
             given = after[slices[name]] if after is not None and name in slices else None
             for place, column in zip(places, self.columns(transformer, len(places), given), strict=False):

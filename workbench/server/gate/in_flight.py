@@ -9,7 +9,7 @@ from typing import Final
 from workbench.errors import TooManyRequests
 
 ANONYMOUS_BYTES: Final = 1024 * 1024
-"""Of all messages of callers without a token: a pot of their own, so that they fill up nobody else's."""
+"""Of all messages of callers without a token. Their budget is their own, so that they cannot use up the others'."""
 
 ANONYMOUS_WHOLE_S: Final = 5.0
 """Seconds in which such a call must be whole and answered."""

@@ -28,9 +28,9 @@ class Reader(Protocol):
 class UnreadAnswers:
     """Counts, among the bytes of `bodies`, those of answers that wait to be read, of HTTP and gRPC connections.
 
-    An answer is there before it is known that nobody reads it, so it is counted and never refused. Where it is too
-    much, or a body finds no room, the clients that have read nothing for STALLED_S are reset, the longest ones first.
-    Belongs to the event loop.
+    An answer exists before it is known that its client does not read it, so it is counted and never refused. Where it
+    is too much, or a body finds no room, the clients that have read nothing for STALLED_S are reset, the longest ones
+    first. Belongs to the event loop.
     """
 
     def __init__(self, bodies: InFlightBytes, now: Callable[[], float] = time.monotonic) -> None:

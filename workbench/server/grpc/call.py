@@ -78,7 +78,7 @@ class GrpcCall(Stream):
         Stream.__init__(self, connection, number)
         self._calls = calls
         self._buffer: bytearray | None = None
-        """Of what came, what nobody has taken yet; the service's `held` counts it."""
+        """The bytes that came and were not read yet; the service's `held` counts them."""
         self._came = 0
         """Bytes of messages that came in parts, or on a stream."""
         self._granted = 0

@@ -125,7 +125,7 @@ class CallSpec:
 
 
 MAX_UNAUTHENTICATED_MESSAGE_BYTES: Final = 4096
-"""Bytes of a message to a method that needs no token: so that nobody fills up what those with one have in common."""
+"""Bytes of a message to a method that needs no token, so that strangers cannot use up the budget of the others."""
 
 
 SMALL_BYTES: Final = 64 * 1024

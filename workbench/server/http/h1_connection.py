@@ -654,7 +654,7 @@ class H1Connection(asyncio.Protocol):
         if self.end_unfinished():
             return
         if self._streaming and self._exchange is not None:
-            self._exchange.disconnected()  # so that it ends the stream as it does when nobody reads
+            self._exchange.disconnected()  # so that it ends the stream as it does when its client has left
 
     def end_unfinished(self) -> bool:
         """Fail a request that is not whole where its caller is revoked; whether there is one that is not whole."""
