@@ -10,7 +10,7 @@ from __future__ import annotations
 import gc
 import signal
 from collections import Counter
-from collections.abc import Generator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from tests.helpers.leaked_tokens import LeakedTokens
 from tests.helpers.leftovers import left_behind
 from tests.helpers.service_process import Serve
 from workbench.api import Workbench, connect
+from workbench.client.client import AsyncClient
 from workbench.client.shared_service import Address, SharedService, shared_service
 
 # How long an example takes says something of the machine, not of the code.
@@ -121,6 +122,15 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
         published = serve.ready().published
         yield Address(published["url"], serve.token, published["token_file"])
         assert serve.stop() == 0
+
+
+@pytest.fixture
+async def client(service: Address) -> AsyncIterator[AsyncClient]:
+    """A client of the shared service, with no models after."""
+    async with AsyncClient(service.url, service.token) as client:
+        yield client
+        for name in {status.name for status in await client.statuses()}:
+            await client.unload(name)
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import numpy as np
@@ -30,14 +29,6 @@ from workbench.errors import (
 )
 
 ROW = np.arange(4, dtype=np.float32).reshape(1, 4)
-
-
-@pytest.fixture
-async def client(service: Address) -> AsyncIterator[AsyncClient]:
-    async with AsyncClient(service.url, service.token) as client:
-        yield client
-        for name in {status.name for status in await client.statuses()}:
-            await client.unload(name)
 
 
 async def served(client: AsyncClient, name: str, model: bytes, **config: object) -> str:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import onnx
@@ -9,17 +8,8 @@ import pytest
 from tests.models import add_constant, ort_format, save, save_external
 from workbench.client.client import AsyncClient
 from workbench.client.export import export
-from workbench.client.shared_service import Address
 from workbench.convert.load import load
 from workbench.errors import Conflict, InvalidInput, ModelNotFound, NotFound, StorageError
-
-
-@pytest.fixture
-async def client(service: Address) -> AsyncIterator[AsyncClient]:
-    async with AsyncClient(service.url, service.token) as client:
-        yield client
-        for name in {status.name for status in await client.statuses()}:
-            await client.unload(name)
 
 
 async def test_the_file_comes_back_as_it_was_loaded(client: AsyncClient, tmp_path: Path) -> None:

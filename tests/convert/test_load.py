@@ -4,7 +4,7 @@ import asyncio
 import dataclasses
 import re
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -34,14 +34,6 @@ from workbench.convert.scikit.sklearn import convert
 from workbench.errors import Conflict, InvalidInput, ModelError, NotFound, SignatureChanged, Unsupported
 
 X, Y = load_iris(return_X_y=True)
-
-
-@pytest.fixture
-async def client(service: Address) -> AsyncIterator[AsyncClient]:
-    async with AsyncClient(service.url, service.token) as client:
-        yield client
-        for name in {status.name for status in await client.statuses()}:
-            await client.unload(name)
 
 
 def iris(C: float = 1.0) -> LogisticRegression:

@@ -445,13 +445,19 @@ async def test_a_model_whose_states_have_any_size_never_runs_on_the_event_loop(s
     assert "event loop" not in engine.status("m").execution
 
 
-async def test_what_was_accepted_is_finished_before_an_unload(serve: Serve) -> None:
+async def with_a_step_inside(serve: Serve, steps: int) -> tuple[Engine, Held, list[asyncio.Future[InferResponse]]]:
+    """So many steps of one sequence, the first of them inside its session until that one's gate is set."""
     holder = Holder()
     engine = await serve(made.accumulator(), ACCUMULATE, open_session=holder)
     session = holder.last
     session.hold()
-    sent = [asyncio.ensure_future(engine.infer(step(1, start=place == 0))) for place in range(4)]
+    sent = [asyncio.ensure_future(engine.infer(step(1, start=place == 0))) for place in range(steps)]
     await session.inside()
+    return engine, session, sent
+
+
+async def test_what_was_accepted_is_finished_before_an_unload(serve: Serve) -> None:
+    engine, session, sent = await with_a_step_inside(serve, 4)
     unloading = asyncio.ensure_future(engine.unload("m"))
     while engine.status("m").state is not ModelState.DRAINING:
         await asyncio.sleep(0)
@@ -471,12 +477,7 @@ async def test_a_drain_waits_for_no_idle_sequence(serve: Serve) -> None:
 
 
 async def test_a_drain_that_takes_too_long_ends_what_waits(serve: Serve) -> None:
-    holder = Holder()
-    engine = await serve(made.accumulator(), ACCUMULATE, open_session=holder)
-    session = holder.last
-    session.hold()
-    sent = [asyncio.ensure_future(engine.infer(step(1, start=place == 0))) for place in range(3)]
-    await session.inside()
+    engine, session, sent = await with_a_step_inside(serve, 3)
     closing = asyncio.ensure_future(engine.close(0.01))
     answers = await asyncio.gather(*sent[1:], return_exceptions=True)
     assert [type(answer) for answer in answers] == [Unavailable, Unavailable]
@@ -486,12 +487,7 @@ async def test_a_drain_that_takes_too_long_ends_what_waits(serve: Serve) -> None
 
 
 async def test_a_run_that_does_not_come_back_ends_all_that_wait_behind_it(serve: Serve) -> None:
-    holder = Holder()
-    engine = await serve(made.accumulator(), ACCUMULATE, open_session=holder)
-    session = holder.last
-    session.hold()
-    sent = [asyncio.ensure_future(engine.infer(step(1, start=place == 0))) for place in range(3)]
-    await session.inside()
+    engine, session, sent = await with_a_step_inside(serve, 3)
     assert engine.give_up_stuck(0.0) == ["m"]
     answers = await asyncio.gather(*sent, return_exceptions=True)
     assert [type(answer) for answer in answers] == [DeadlineExceeded] * 3

@@ -196,13 +196,19 @@ async def test_of_a_repository_those_versions_alone_are_taken_that_are_named(sta
     assert await answer(engine) == 2
 
 
-async def test_a_version_beside_is_loaded_anew_where_its_file_is_another_and_no_request_fails(
-    start: Start, tmp_path: Path
-) -> None:
+def folder_of_two_versions(tmp_path: Path) -> Path:
+    """The folder of a model `m` in a repository, which keeps both loaded."""
     folder = tmp_path / "repository" / "m"
     for version in (1, 2):
         models.save(models.add_constant(version), folder / str(version) / "model.onnx")
     (folder / "model.toml").write_text('versions = "all"')
+    return folder
+
+
+async def test_a_version_beside_is_loaded_anew_where_its_file_is_another_and_no_request_fails(
+    start: Start, tmp_path: Path
+) -> None:
+    folder = folder_of_two_versions(tmp_path)
     engine = await start(repositories=[LocalRepository(folder.parent)])
     await engine.load("m")
     await engine.versions.label("m", {"old": "1"})
@@ -607,10 +613,7 @@ async def test_a_rollback_is_not_kept_waiting_by_lent_settings(start: Start) -> 
 async def test_a_model_of_a_repository_keeps_its_labels_and_weights_after_a_restart(
     start: Start, tmp_path: Path
 ) -> None:
-    folder = tmp_path / "repository" / "m"
-    for version in (1, 2):
-        models.save(models.add_constant(version), folder / str(version) / "model.onnx")
-    (folder / "model.toml").write_text('versions = "all"')
+    folder = folder_of_two_versions(tmp_path)
     repository = LocalRepository(folder.parent)
     engine = await start(repositories=[repository])
     await engine.load("m")
