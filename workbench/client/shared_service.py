@@ -179,7 +179,7 @@ class SharedService:
             time.sleep(POLL_S)
 
     def stop(self) -> bool:
-        """End it after what is under way is done; False where none ran. Who waits for it in this process gives up."""
+        """End it after what is under way is done; False where none ran. Calls of this process that await it give up."""
         self._stops += 1
         record = self.record()
         if record is None:

@@ -134,7 +134,7 @@ class InferRequest(msgspec.Struct):
     sequence: SequenceStep | None = None
     """None: the request stands alone."""
     caller: str = ""
-    """Whose calls it counts among where a model keeps failing: the id of a share; empty: the owner's."""
+    """The id of the share that calls, by which failures of a model are counted; empty: the owner."""
     abandoned: Callable[[], bool] | None = None
     """Asked from a runner's thread when the batch is formed; True: the caller left, so the request is dropped."""
 

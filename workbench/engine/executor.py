@@ -171,9 +171,9 @@ class Executor:
             yield done
 
     def _note_caller(self, caller: str, tickets: list[PendingRequest]) -> None:
-        """Note whose the run is that begins, `caller`'s where all of it is. Subtleness ahead: others may run beside it,
-        under the same mark. Who comes while there is a share's name looks here too; so it is set before they are
-        counted, and where it is not everybody's inside it is nobody's."""
+        """Note whose run begins: `caller`'s where all of its requests are. Subtleness ahead: other runs may be inside
+        under the same mark, and one that begins while a share's name stands there comes here too. So the name is set
+        before runs are counted, and is empty where the runs inside are not all one caller's."""
         for ticket in tickets:
             if ticket.request.caller != caller:
                 caller = ""

@@ -115,9 +115,9 @@ class SharedEndpoint:
     async def turn(self, token: str) -> AsyncIterator[None]:
         """Count one request as under way, and end it after its time. Raises QueueFull over the limit, DeadlineExceeded.
 
-        One token has half of the places at most, so that one share leaves some to others. Who was not taken by the
-        service yet has few places of their own, so strangers cannot take those of shares. Nor can they keep these:
-        where all are taken, the oldest request that has lasted is ended with QueueFull.
+        One token has half of the places at most, so that one share leaves some to others. Tokens
+        that the service has not accepted yet share a few places of their own, so strangers cannot take those of shares.
+        Nor can they keep these: where all are taken, the oldest request that has lasted is ended with QueueFull.
         """
         digest = digest_of(token.encode())
         if token and digest in self._taken:

@@ -64,7 +64,7 @@ class ModelStore:
         self.root = root
         self.space = StoreSpace(root, max_bytes)
         self.look = look
-        """Who reads what is in a file."""
+        """Reads what is in a file."""
 
     def protect(self) -> None:
         """Close the folder to others, where there is one already. StorageError where it is another user's."""

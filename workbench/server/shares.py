@@ -49,9 +49,9 @@ class Shares:
         self._changed = changed
         self._noting: set[asyncio.Future[None]] = set()
         self._used: set[ShareCaller] = set()
-        """Whose use of a quota is not on the disk yet."""
+        """Callers whose use of a quota is not on the disk yet."""
         self._revoked: set[ShareCaller] = set()
-        """Of which the disk, which was full, does not know yet that they were revoked."""
+        """Callers that were revoked while the disk was full, which is not written down yet."""
         self._keeping: asyncio.TimerHandle | None = None
         self._callers: dict[str, ShareCaller] = {}
         """By id, those that have ended too."""

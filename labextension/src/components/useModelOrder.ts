@@ -3,12 +3,12 @@ import { arranged, lastAskedAt, rankOf } from '../modelList/modelOrder';
 import type { IModelGroup } from '../service/groupByModel';
 import { usePanel } from './panelContext';
 
-/** Seconds of the service's time between two looks at who is asked. */
+/** Seconds of the service's time between two looks at which models are called. */
 const LOOK_S = 2;
 
 /**
- * The names of the models in the order in which they are shown. Who is asked is looked at every 2 seconds, and nothing
- * moves while the pointer or the focus is on the list.
+ * The names of the models in the order in which they are shown. The order follows the calls, which are looked at every
+ * 2 seconds, and nothing moves while the pointer or the focus is on the list.
  *
  * @param hasFigures - whether the list is shown, since it waits for the first figures
  */

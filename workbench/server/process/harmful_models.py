@@ -17,7 +17,7 @@ REPEATS_S = 3600.0
 
 
 def culprit_of(runs: Sequence[MarkedRun], thread: int | None) -> Culprit | None:
-    """Whose run ended a worker, of those under way: that of the thread which died, or the only one. None: unknown."""
+    """The model and caller whose run ended a worker: that of the thread which died, or the only one. None: unknown."""
     found = {Culprit(run.model, run.caller) for run in runs if run.thread == thread}
     found = found or {Culprit(run.model, run.caller) for run in runs}
     if len({each.model for each in found}) != 1:
