@@ -15,6 +15,7 @@ import { groupByModel } from '../service/groupByModel';
 import type { IView } from '../service/state';
 import type { ILoadForm, IRunning } from '../service/loadtestWire';
 import { capitalized } from '../ui/labels';
+import { ModelField } from './modelField';
 import { Button, Field, FigureList, Section, ErrorMessage } from './primitives';
 import { useReveal, useCollapse, usePanel } from './panelContext';
 import { useModelToPlot } from './useModelToPlot';
@@ -192,19 +193,7 @@ function BeginForm({
       }}
     >
       <div className="iw-Fields">
-        <div className="iw-Field">
-          <label htmlFor={`${id}-model`}>{trans.__('Model')}</label>
-          <select
-            id={`${id}-model`}
-            className="jp-mod-styled"
-            value={name}
-            onChange={event => onModel(event.target.value)}
-          >
-            {names.map(each => (
-              <option key={each}>{each}</option>
-            ))}
-          </select>
-        </div>
+        <ModelField trans={trans} names={names} value={name} onModel={onModel} />
         <div className="iw-Field">
           <label htmlFor={`${id}-kind`}>{trans.__('Load')}</label>
           <select

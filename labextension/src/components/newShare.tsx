@@ -9,6 +9,7 @@ import {
 } from '../share/shareForm';
 import { capitalized } from '../ui/labels';
 import { Collapsible } from './collapsible';
+import { ModelField } from './modelField';
 import { useCollapse, usePanel } from './panelContext';
 import { Button, ErrorMessage, Field } from './primitives';
 
@@ -26,7 +27,6 @@ export function ShareForm({ names, shares, draft, onDraft, onMade }: IFormProps)
     model: { shares: service },
     trans
   } = usePanel();
-  const id = React.useId();
   const [sharing, setSharing] = React.useState(false);
   const [trouble, setTrouble] = React.useState('');
   const model = names.includes(draft.model) ? draft.model : (names[0] ?? '');
@@ -72,19 +72,12 @@ export function ShareForm({ names, shares, draft, onDraft, onMade }: IFormProps)
       }}
     >
       <div className="iw-Fields">
-        <div className="iw-Field">
-          <label htmlFor={`${id}-model`}>{trans.__('Model')}</label>
-          <select
-            id={`${id}-model`}
-            className="jp-mod-styled"
-            value={model}
-            onChange={event => onDraft({ ...draft, model: event.target.value, version: '' })}
-          >
-            {names.map(each => (
-              <option key={each}>{each}</option>
-            ))}
-          </select>
-        </div>
+        <ModelField
+          trans={trans}
+          names={names}
+          value={model}
+          onModel={selected => onDraft({ ...draft, model: selected, version: '' })}
+        />
         {field('label', trans.__('With'), 'team-a')}
         {field('rate', trans.__('Rate limit'), trans.__('no limit'))}
         {field('expires', trans.__('Expires after'), '7d')}
