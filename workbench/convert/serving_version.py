@@ -93,13 +93,15 @@ def _fits(was: Sequence[int], now: Sequence[int]) -> bool:
 
 def _written_signature(model: bytes | Path) -> Signature | None:
     """What an ONNX file or a function's bundle says; None for other bundles, and for types that the protocol lacks."""
+    file = model.open("rb") if isinstance(model, Path) else io.BytesIO(model)
+    with file:
+        if is_zip(file.read(HEAD_BYTES)):
+            try:
+                return read_spec(file).signature
+            except ModelError:
+                return None
     if isinstance(model, Path):
         graph = onnx.load_model(model, load_external_data=False).graph
-    elif is_zip(model[:HEAD_BYTES]):
-        try:
-            return read_spec(io.BytesIO(model)).signature
-        except ModelError:
-            return None
     else:
         graph = onnx.load_model_from_string(model).graph
     try:
