@@ -78,6 +78,20 @@ def test_a_sequence_has_any_length_whatever_the_example_had() -> None:
     np.testing.assert_allclose(answers(client, x)["output_0"], net(x)[0].detach(), atol=1e-5)
 
 
+def test_an_output_may_be_called_as_a_function_of_torch_that_the_module_calls() -> None:
+    class Pooled(nn.Module):
+        def forward(self, relu: torch.Tensor) -> dict[str, torch.Tensor]:
+            hidden = relu.relu()
+            return {"mean": hidden.mean(1) * 2, "sigmoid": hidden.mean(1).sigmoid() + 1, "add": hidden.mean(1).exp()}
+
+    _, client = loaded(Pooled(), torch.randn(2, 3))
+    x = torch.randn(5, 3)
+    got = answers(client, x)
+    assert list(got) == ["mean", "sigmoid", "add"]
+    for name, own in Pooled()(x).items():
+        np.testing.assert_allclose(got[name], own, atol=1e-5)
+
+
 def test_a_module_that_branches_on_its_batch_is_served_for_the_examples_and_says_why() -> None:
     class Odd(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -108,6 +108,7 @@ def _exported(
         output_names=list(outputs),
         custom_translation_table=translations(),
     )
+    _free_names(program.model)
     _name_axes(program.model, module, tensors, axes)
     refuse_negative_indices(program.model)
     hide_wholly(program.model)
@@ -146,6 +147,21 @@ def _traced(
     _name_axes(model, module, tensors, axes)
     onnx_ir.save(model, path)
     return int(model.opset_imports[""])
+
+
+def _free_names(model: Any) -> None:
+    """Have no value inside of the graph the name of an input or output.
+
+    The exporter calls values after torch's functions, as "mean" or "relu", and outputs as it is told, as "mean" too.
+    """
+    ends = {value.name: value for value in (*model.graph.inputs, *model.graph.outputs)}
+    taken = set(ends)
+    for node in model.graph.all_nodes():
+        for value in node.outputs:
+            if value.name in ends and value is not ends[value.name]:
+                while value.name in taken:
+                    value.name += "_inner"
+                taken.add(value.name)
 
 
 def _name_axes(model: Any, module: Flat, tensors: Sequence[torch.Tensor], axes: Sequence[Axis]) -> None:
