@@ -102,6 +102,9 @@ _LIBRARIES = (
 )
 
 
+_OF_DATA = frozenset({"jaxlib", "numpy", "pandas", "polars", "pyarrow"})
+
+
 def converter_for(source: object) -> Converter:
     """The converter of `source`. Raises Unsupported, saying what is supported, where there is none.
 
@@ -125,9 +128,15 @@ def converter_for(source: object) -> Converter:
         raise InvalidInput(f"{source.__name__} is a method of {kind}; load the {kind} itself")
     if isinstance(source, FunctionType):
         return _imported("workbench.convert.python.python_function:convert")
+    if source is None:
+        raise InvalidInput("None is no model: the call that was to give one returned nothing; look where it is made")
+    packages = {cls.__module__.split(".")[0] for cls in type(source).__mro__}
+    if packages & _OF_DATA and hasattr(source, "__array__") and not callable(source):  # numpy.poly1d is called
+        raise InvalidInput(
+            f"{_article(source)} holds data, not a model; load what was trained on it, and give the data to predict"
+        )
     parts = source if isinstance(source, tuple) else (source,)  # a pair (model, tokenizer)
-    packages = [cls.__module__.split(".")[0] for each in parts for cls in type(each).__mro__]
-    for package in packages:
+    for package in (cls.__module__.split(".")[0] for each in parts for cls in type(each).__mro__):
         if package in CONVERTERS:
             return _imported(CONVERTERS[package])
     raise Unsupported(

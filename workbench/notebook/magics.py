@@ -6,6 +6,7 @@ itself and can be kept: `p = %infer predict digits X`.
 
 from __future__ import annotations
 
+import builtins
 import difflib
 import os
 from collections.abc import Callable
@@ -223,7 +224,7 @@ class InferMagics(Magics):
         """Resolve a notebook variable, a path or an expression, in this order: a file `clf` must not hide `clf`."""
         if text not in self.shell.user_ns and _is_path(text):
             return text.strip("'\"")
-        if text.isidentifier() and text not in self.shell.user_ns:
+        if text.isidentifier() and text not in self.shell.user_ns and not hasattr(builtins, text):
             raise Misuse(f"there is neither a variable nor a file {text!r}{self._meant(command, text)}")
         return self._evaluated(text)
 
