@@ -134,6 +134,29 @@ def test_a_module_that_refuses_its_example_says_so_itself() -> None:
         loaded(nn.Linear(8, 4), object())
 
 
+def test_what_a_refused_example_lacks_is_found_by_trying() -> None:
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table, self.layer = nn.Embedding(5, 3), nn.Linear(4, 3)
+
+        def forward(self, ids: torch.Tensor, feats: torch.Tensor) -> torch.Tensor:
+            return self.table(ids).mean(1) + self.layer(feats)
+
+    pooled = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+    ids, feats, image = torch.zeros(2, 6).long(), torch.ones(2, 4), torch.zeros(1, 3, 8, 8)
+    for net, example, said in (
+        (Two(), (ids.float(), feats), r"; it takes ids\.long\(\)$"),
+        (Two(), (ids, feats.double()), r"; it takes feats\.float\(\)$"),
+        (Two(), (ids, feats[:, :3]), r"cannot be multiplied \(2x3 and 4x3\), in line \d+ of [^;]*$"),
+        (pooled, image.byte(), r"; it takes input\.float\(\)$"),
+        (pooled, image[0], r"; it takes input\[None\], with an axis for the rows in front$"),
+        (Two(), {"ids": ids, "feat": feats}, "takes 'ids', 'feats', .*; missing: 'feats'; unknown: 'feat'; did you me"),
+    ):
+        with pytest.raises(InvalidInput, match=said):
+            loaded(net, example)
+
+
 def test_a_module_that_answers_by_chance_is_refused() -> None:
     class Noisy(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -62,11 +62,11 @@ def told(error: BaseException, kind: str) -> WorkbenchError:
     return Unsupported(f"torch cannot export {kind}: {short(cause)}{where}; {IN_PYTHON}")
 
 
-def own_error(error: BaseException, kind: str, shapes: str) -> InvalidInput:
-    """The module's own error on its example."""
+def own_error(error: BaseException, kind: str, shapes: str, hint: str = "") -> InvalidInput:
+    """The module's own error on its example. `hint` says what it would take."""
     line = _users_line(error, "")
     where = f", in {line}" if line else ""
-    return InvalidInput(f"{kind} itself fails on the example ({shapes}): {short(error)}{where}")
+    return InvalidInput(f"{kind} itself fails on the example ({shapes}): {short(error)}{where}{hint}")
 
 
 def lacks_onnxscript(kind: str) -> Unsupported:

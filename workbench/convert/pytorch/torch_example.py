@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,13 +26,15 @@ class Example:
 def given_example(module: torch.nn.Module, sample: Any, kind: str) -> Example:
     """`sample` as a call: a tuple is several arguments, a dict is arguments by name, anything else is one argument.
 
-    A dict whose keys are no parameters of `forward` is one argument too. Arrays and DataFrames become tensors of the
-    module's own precision. Raises InvalidInput for what no tensor can be made of.
+    A dict whose keys are no parameters of `forward` is one argument too, where `forward` takes one. Arrays and
+    DataFrames become tensors of the module's own precision. Raises InvalidInput for what no tensor can be made of.
     """
     if isinstance(sample, Mapping):
         named = {str(key): _tensor(module, value, kind) for key, value in sample.items()}
         if _takes(module, (), named):
             return Example((), named)
+        if not _takes(module, (named,), {}):
+            raise InvalidInput(_other_names(module, named, kind))
         return Example((named,), {})
     if isinstance(sample, tuple):
         return Example(tuple(_tensor(module, value, kind) for value in sample), {})
@@ -81,6 +84,19 @@ def needs_example(module: torch.nn.Module, kind: str, name: str = "net") -> Inva
         f"an export of {kind} needs one example of its input; give one, as %infer load {name} {name} --example "
         f"{_guess(module)} (sample=... in Python)"
     )
+
+
+def _other_names(module: torch.nn.Module, named: Mapping[str, Any], kind: str) -> str:
+    """Of a dict that is no call of `forward`."""
+    parameters = inspect.signature(module.forward).parameters.values()
+    wanted = [each.name for each in parameters if each.default is each.empty and each.kind is not each.VAR_POSITIONAL]
+    known = [each.name for each in parameters]
+    wrong = {name: difflib.get_close_matches(name, known, n=1) for name in named if name not in known}
+    lacking = [name for name in wanted if name not in named]
+    said = f"; missing: {', '.join(map(repr, lacking))}" if lacking else ""
+    said += f"; unknown: {', '.join(map(repr, wrong))}" if wrong else ""
+    said += "".join(f"; did you mean {near[0]!r} for {name!r}?" for name, near in wrong.items() if near)
+    return f"forward of {kind} takes {', '.join(map(repr, known))}, and the example is a dict for other ones{said}"
 
 
 def _guess(module: torch.nn.Module) -> str:

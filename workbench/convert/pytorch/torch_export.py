@@ -25,6 +25,7 @@ from workbench.convert.converters import Check
 from workbench.convert.export_folder import export_folder
 from workbench.convert.forked import CAN_FORK, Say, run_forked
 from workbench.convert.pytorch import torch_errors
+from workbench.convert.pytorch.example_cures import cure
 from workbench.convert.pytorch.last_calls import stop_watching
 from workbench.convert.pytorch.torch_axes import BATCH, SEQUENCE, Axis, Run, free_axes, fresh, resized
 from workbench.convert.pytorch.torch_graph import save
@@ -210,7 +211,9 @@ def _tried(
         again = run(call.tensors)
     except Exception as error:  # the user's own module
         shapes = ", ".join(f"{name} {_shape(each)}" for name, each in zip(call.names, call.tensors, strict=True))
-        raise torch_errors.own_error(error, kind, shapes) from error
+        weights = next((each.dtype for each in module.parameters() if each.is_floating_point()), torch.float32)
+        hint = cure(run, call.names, call.tensors, weights)
+        raise torch_errors.own_error(error, kind, shapes, hint) from error
     if not named:
         raise InvalidInput(f"{kind} gives no tensor for the example, so there is nothing to serve")
     for name, one, other in zip(named, named.values(), again, strict=True):
