@@ -18,7 +18,7 @@ import onnxruntime
 from workbench.convert.agreement import compare
 from workbench.convert.converters import converter_for
 from workbench.convert.frameworks.saved_model import opened_saved_model
-from workbench.errors import Unsupported
+from workbench.errors import InvalidInput, Unsupported
 
 Made = tuple[str, Any, Any]
 """(its name, the object, an example or None)"""
@@ -44,7 +44,11 @@ def of_jax() -> Iterator[Made]:
         def __call__(self, x: Any) -> Any:
             return self.last(self.drop(nnx.relu(self.norm(self.first(x)))))
 
-    yield "a function", jax.jit(lambda x: jnp.tanh(x @ weights)), numbers(5, 8)
+    function = jax.jit(lambda x: jnp.tanh(x @ weights))
+    assert_refused(function, numbers(5, 7), "<lambda> itself fails on x float32 [5, 7], with TypeError: dot_general")
+    assert_refused(jax.jit(lambda x: x if x.sum() > 0 else -x), numbers(5, 8), "use jax.numpy, and jnp.where or")
+    assert_refused(weights, None, "an ArrayImpl holds data, not a model")
+    yield "a function", function, numbers(5, 8)
     both = jax.jit(lambda a, b: {"total": b.sum(axis=1), "linear": a @ weights})
     yield "two arguments", both, (numbers(5, 8), numbers(5, 4))
     yield "nnx", Net(), numbers(5, 8)
@@ -134,7 +138,7 @@ def assert_right(name: str, source: Any, example: Any) -> None:
 def assert_refused(source: Any, example: Any, reason: str) -> None:
     try:
         converter_for(source)(source, example)
-    except Unsupported as error:
+    except (InvalidInput, Unsupported) as error:
         assert reason in error.message, error.message
     else:
         raise AssertionError(f"it is not refused: {reason}")

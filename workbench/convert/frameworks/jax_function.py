@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from workbench.convert.converters import Converted, exported_as
+from workbench.convert.converters import Converted, exported_as, words
 from workbench.convert.export_folder import export_folder
 from workbench.convert.frameworks.array_call import answers, checks, example_arrays, labels_of
 from workbench.convert.frameworks.graph_names import with_names
@@ -33,8 +33,18 @@ def convert(source: object, sample: object | None) -> Converted:
     with export_folder() as folder, warnings.catch_warnings():
         path = folder / "model.onnx"
         warnings.simplefilter("ignore")
-        outputs = answers(function(*given.values()), given)
-        free = _export(function, given, path)
+        try:
+            outputs = answers(function(*given.values()), given)
+        except Exception as error:  # the function's own
+            shapes = ", ".join(f"{name} {each.dtype} {list(each.shape)}" for name, each in given.items())
+            raise InvalidInput(f"{kind} itself fails on {shapes}, with {words(error)}") from None
+        try:
+            free = _export(function, given, path)
+        except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError) as error:
+            raise Unsupported(
+                f"{kind} decides on the values of an array, or gives one to NumPy, which jax.jit does not take either; "
+                "use jax.numpy, and jnp.where or jax.lax.cond in place of if"
+            ) from error
         compared = tuple(checks(function, given, free=free))
         opset = with_names(path, list(given), list(outputs))
     versions = {"jax": version("jax"), "jax2onnx": version("jax2onnx")}
