@@ -172,6 +172,9 @@ def _refused() -> dict[str, tuple[Callable[[], object], str]]:
     def failing(x: Any) -> Any:
         return x[:, 17]
 
+    def capital(text: Any) -> Any:
+        return text.upper()
+
     def shouting(x: Any) -> Any:
         return np.char.upper(x)
 
@@ -208,6 +211,10 @@ def _refused() -> dict[str, tuple[Callable[[], object], str]]:
         "text of numpy's": (
             call(shouting, np.array(["a"])),
             r"non-string array; .* take x\.astype\(str\) of it \(line",
+        ),
+        "a text's method": (
+            call(capital, "hello"),
+            r"no attribute 'upper'; it gets NumPy arrays, whatever the sample was: .* x.tolist\(\) of one \(line",
         ),
         "missing values": (call(by_table, HOLES), r"the sample of 'city' has missing values.*df\['city'\].fillna"),
         "dates": (call(by_table, DATES), r"the sample of 'when' holds dates \(datetime64.*pandas.to_datetime\(when\)"),

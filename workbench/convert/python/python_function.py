@@ -249,6 +249,8 @@ def _own_answer(made: _Callable, *, made_up: bool) -> dict[str, Array]:
         said = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
         if "non-string array" in said:  # of numpy.char
             said += "; text comes as an array of str objects: take x.astype(str) of it"
+        elif "ndarray" in said:  # of torch, or of str's methods
+            said += "; it gets NumPy arrays, whatever the sample was: take torch.from_numpy(x) or x.tolist() of one"
         said += own_line(error)
         raise InvalidInput(
             f"{made.title} itself fails on made-up rows, with {said}; give some, as sample=X[:100] (--sample X[:100])"
