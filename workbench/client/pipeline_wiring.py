@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from workbench.core.model import ModelStatus, Signature, TensorSpec, check_model_name
 from workbench.core.pipeline import Pipeline, PipelineStep, stage_labels
 from workbench.core.pipeline_document import checked
+from workbench.core.tensor import BYTES, DTYPES
 from workbench.errors import InvalidInput
 
 
@@ -166,7 +167,7 @@ class _Wiring:
         if not spec.may_be(given):
             raise InvalidInput(
                 f"{what} is {given.datatype} {given.axes}, and input {spec.name!r} of {self._labels[index]!r} takes "
-                f"{spec.datatype} {spec.axes}"
+                f"{spec.datatype} {spec.axes}{_converted(given, spec)}"
             )
 
     def _take(self, key: str, value: str) -> None:
@@ -221,6 +222,21 @@ def _signature(status: ModelStatus) -> Signature:
         why = f" ({status.reason})" if status.reason else ""
         raise InvalidInput(f"model {status.name!r} is {status.state}{why}, so its inputs and outputs are not known yet")
     return status.signature
+
+
+def _converted(given: TensorSpec, wanted: TensorSpec) -> str:
+    """What to do where numbers of another type meet; empty where that would not do."""
+    number = DTYPES.get(wanted.datatype)
+    if (
+        number is None
+        or BYTES in (wanted.datatype, given.datatype)
+        or not wanted.may_be(replace(given, datatype=wanted.datatype))
+    ):
+        return ""
+    return (
+        f"; let what is before give it so, or put a function between them: return {{{wanted.name!r}: "
+        f"{given.name}.astype({number.name!r})}}"
+    )
 
 
 def _tensor(source: str | tuple[int, str]) -> str:
