@@ -271,7 +271,8 @@ def test_wrong_names_are_told_apart_with_what_was_meant() -> None:
 
 
 def test_one_array_for_several_inputs_is_refused_with_their_names() -> None:
-    assert "pass a dict" in refused(np.zeros((2, 2)), COLUMNS)
+    said = "pass a DataFrame with these columns, or a dict with an array for each, not one ndarray"
+    assert said in refused(np.zeros((2, 2)), COLUMNS)
 
 
 def test_inputs_of_different_lengths_are_refused() -> None:

@@ -99,9 +99,10 @@ def _by_name(value: object, signature: Signature, model: str) -> Mapping[str, ob
         read = (column for column in columns if str(column) not in signature.ignored)
         by_name = {_spelt(str(column), names): held[column] for column in read}
         return _checked_names(by_name, names, f"the columns of {model!r}", "columns")
+    table = "a DataFrame with these columns, or " if all(s.shape[1:] == (1,) for s in signature.inputs) else ""
     raise InvalidInput(
         f"{model!r} has {len(names)} inputs ({', '.join(map(describe, signature.inputs))}); "
-        f"pass a dict with an array for each, not one {type(value).__name__}"
+        f"pass {table}a dict with an array for each, not one {type(value).__name__}"
     )
 
 
