@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from workbench.client.share_results import SharedAccess
@@ -17,6 +18,7 @@ class Heard:
         self.services: list[ServiceView] = []
         self.models: list[list[dict[str, Any]]] = []
         self.ticks: list[Tick] = []
+        self.past: list[Tick] = []
         self.works = 0
         self.calls: list[str] = []
         """The labels of the shares that were called for the first time."""
@@ -37,6 +39,10 @@ class Heard:
 
     def ticked(self, tick: Tick) -> None:
         self.ticks.append(tick)
+
+    def caught_up(self, ticks: Sequence[Tick]) -> None:
+        assert not self.ticks or ticks[0].time > self.ticks[-1].time
+        self.past += ticks
 
     def worked(self) -> None:
         self.works += 1

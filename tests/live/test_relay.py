@@ -9,7 +9,7 @@ import pytest
 from tests.live.ticks import EPOCH, FakeService, ticks
 from workbench.live.relay import MAX_POINTS, MAX_WINDOW_S, Relay, Subscriber
 from workbench.live.ring import Ring
-from workbench.live.tick import Tick
+from workbench.live.tick import Tick, TickReader
 from workbench.live.view import ServiceView
 from workbench.rendezvous.service_record import ServiceState
 
@@ -56,6 +56,24 @@ async def test_a_page_that_subscribed_to_nothing_is_sent_no_figures(relay: Relay
     await due(page)
     relay.ticked(made()[0])
     assert await kinds(page) == []
+
+
+async def test_what_the_service_kept_is_sent_as_history_before_the_present(relay: Relay) -> None:
+    service, reader = FakeService(), TickReader()
+    for _ in range(5):
+        service.second(0.1)
+    past = [reader.take(line) for line in service.past()]
+    page = relay.join()
+    say(page, type="subscribe", models=["digits"], window_s=60, points=60)
+    await due(page)
+    relay.caught_up(past)
+    service.serve(0.1)
+    relay.ticked(reader.take(service.snapshot(1.0)))
+    history, figures = await due(page)
+    assert (history["type"], figures["type"]) == ("history", "figures")
+    assert history["models"]["digits"]["time"] == [1001.0, 1002.0, 1003.0, 1004.0, 1005.0, 1006.0]
+    assert history["models"]["digits"]["requests_per_s"] == [1.0] * 6
+    assert history["models"]["digits"]["queued"] == [None, None, None, None, None, 0]
 
 
 async def test_a_subscription_is_answered_by_the_past_and_then_the_present(relay: Relay) -> None:

@@ -24,11 +24,15 @@ class Client:
         self.said = said
         self.closed = False
         self._service = FakeService()
+        self._service.second(0.1)
 
     async def service(self) -> dict[str, Any]:
         return self.said
 
-    async def snapshots(self, interval_s: float) -> AsyncGenerator[dict[str, Any], None]:
+    async def snapshots(self, interval_s: float, past_s: float = 0.0) -> AsyncGenerator[dict[str, Any], None]:
+        assert 0 <= past_s <= 900
+        for line in self._service.past():
+            yield line
         for _ in range(3):
             yield self._service.snapshot(interval_s)
 
@@ -57,6 +61,7 @@ async def test_it_is_followed_until_it_ends_and_again_when_it_is_back(monkeypatc
     assert ended.reason == "it ended"
     assert heard.models[:2] == [models, []]
     assert [set(tick.models) for tick in heard.ticks[:2]] == [{"digits"}, {"digits"}]
+    assert [tick.time for tick in heard.past] == [1001.0], "not again when it is back"
 
 
 async def test_what_says_nothing_of_use_is_told_in_words(caplog: pytest.LogCaptureFixture) -> None:

@@ -41,6 +41,20 @@ def test_a_cache_shows_what_was_not_run_in_a_tick_of_all_that_were_looked_for() 
     assert made.take(service.snapshot()).models["digits"].cache_ratio is UNSET
 
 
+def test_of_the_past_models_that_are_not_told_of_did_nothing_once_they_were_seen() -> None:
+    service, made = FakeService(("digits", "1"), ("other", "1")), TickReader()
+    service.second()
+    service.second(0.1, 0.1)
+    service.second()
+    found = [made.take(line).models for line in service.past()]
+    assert [set(models) for models in found] == [set(), {"digits"}, {"digits"}]
+    assert [models["digits"].requests_per_s for models in found[1:]] == [2, 0]
+    assert [models["digits"].queued for models in found[1:]] == [None, 0]
+    assert found[1]["digits"].p50_s == pytest.approx(0.1, rel=0.03)
+    present = made.take(service.snapshot(1.0))
+    assert set(present.models) == {"digits", "other"}
+
+
 def test_percentiles_look_back_on_two_seconds() -> None:
     service = FakeService()
     made = TickReader()

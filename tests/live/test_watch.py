@@ -192,13 +192,15 @@ async def test_figures_come_from_a_service_that_still_loads_what_it_served_befor
     watch: Watch, shared: SharedService, heard: Heard
 ) -> None:
     service = FakeService()
+    service.second(0.1)
 
     async def tell(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
         if b"/control/stream" in head:
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nConnection: close\r\n\r\n")
-            for _ in range(3):
-                writer.write(msgspec.json.encode(service.snapshot()) + b"\n")
+            assert b"&past=900 " in head
+            for line in (*service.past(), *(service.snapshot() for _ in range(3))):
+                writer.write(msgspec.json.encode(line) + b"\n")
             await reader.read()  # until it has left
         else:
             body = b'{"devices": ["cpu"], "models": [{"name": "digits", "state": "Loading", "queued": 0}]}'
@@ -212,6 +214,7 @@ async def test_figures_come_from_a_service_that_still_loads_what_it_served_befor
         await until_async(lambda: heard.ticks and heard.models)
         assert (watch.view.state, watch.view.progress) == ("Starting", "restoring models, 3 of 20 done")
         assert set(heard.ticks[0].models) == {"digits"}
+        assert [(tick.time, set(tick.models)) for tick in heard.past] == [(1001.0, {"digits"})]
         assert heard.models[0][0]["state"] == "Loading"
         with pytest.raises(Unavailable, match="Starting"):
             await watch.client()

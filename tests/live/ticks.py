@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from workbench.core.cache_figures import CacheFigures
 from workbench.core.messages import ReleaseReason, Timings
 from workbench.core.model import ModelState, ModelStatus
@@ -28,6 +30,7 @@ class FakeService:
         self.versions = list(versions) or [("digits", "1")]
         self._metrics = Metrics(lambda: self.now, lambda: self.now)
         self._metrics.watch(self._statuses)
+        self._epoch = epoch
         self._snapshots = Snapshots(self._metrics.state, epoch)
 
     def serve(self, *latencies_s: float, model: str = "digits", version: str = "1") -> None:
@@ -51,6 +54,16 @@ class FakeService:
     def snapshot(self, interval_s: float = 0.25) -> dict[str, Any]:
         self.now += interval_s
         return self._snapshots.take()
+
+    def past(self, since: float = 0.0) -> list[dict[str, Any]]:
+        """What was told of each second, since the first."""
+        return [msgspec.json.decode(line) for line in self._metrics.past.lines(since, self._epoch)]
+
+    def second(self, *latencies_s: float) -> None:
+        """A second that nobody watches."""
+        self.serve(*latencies_s)
+        self.now += 1.0
+        self._metrics._ticked(0.0)
 
     def _statuses(self) -> list[ModelStatus]:
         return [

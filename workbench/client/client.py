@@ -383,15 +383,17 @@ class AsyncClient(ControlCalls):
         return dict(await self.transport.json("GET", "/control/status"))
 
     async def snapshots(
-        self, interval_s: float = 0.5, *, changes: bool = False
+        self, interval_s: float = 0.5, *, changes: bool = False, past_s: float = 0.0
     ) -> AsyncGenerator[dict[str, Any], None]:
         """Yield one snapshot per interval, until the generator is closed or the service ends.
 
-        With `changes`, an item with only "epoch" and "changed" comes in between, at once, when a model changes.
+        With `changes`, an item with only "epoch" and "changed" comes in between, at once, when a model changes. With
+        `past_s`, at most 900, those come first that tell of the seconds before; they have "past".
         """
         import aiohttp
 
         path = f"/control/stream?interval={interval_s:g}" + ("&changes=true" if changes else "")
+        path += f"&past={past_s:g}" if past_s else ""
         silent_s = max(CONTROL_S, 3 * interval_s)
         try:
             response = await self.transport.open(HttpRequest("GET", path, silent_s=silent_s))

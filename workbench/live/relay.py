@@ -7,7 +7,7 @@ always gets the newest state.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -108,6 +108,13 @@ class Relay:
         for page in self.subscribers:
             if page.subscription is not None and not page.paused:
                 page.add(PageMessage.FIGURES)
+
+    def caught_up(self, ticks: Sequence[Tick]) -> None:
+        for tick in ticks:
+            self._ring.add(tick)
+        for page in self.subscribers:
+            if page.subscription is not None and not page.paused:
+                page.add(PageMessage.HISTORY)
 
     def bench_changed(self, message: dict[str, Any]) -> None:
         """Take the progress of load tests, some times a second while one runs."""

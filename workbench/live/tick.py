@@ -42,7 +42,8 @@ class ModelFigures:
     p50_s: float | None
     p95_s: float | None
     p99_s: float | None
-    queued: int
+    queued: int | None
+    """Not known of the past."""
     busy: float
     cache_ratio: float | UnsetType | None = UNSET
     """The part of the requests that a result cache was asked for which was not run; None if there were none, and left
@@ -160,11 +161,15 @@ class TickReader:
         self._recent.clear()
 
     def take(self, snapshot: Mapping[str, Any]) -> Tick:
+        """Make a tick. A snapshot of the past has the versions alone that were not idle: models that were seen before
+        did nothing then."""
         if snapshot["epoch"] != self._epoch:
             self._epoch, self._sequence, self._recent = snapshot["epoch"], 0, {}
         entries: dict[str, list[Entry]] = {}
         for entry in snapshot["models"]:
             entries.setdefault(entry["name"], []).append(entry)
+        if snapshot.get("past"):
+            entries = {name: entries.get(name, []) for name in (*self._recent, *entries)}
         interval_s = snapshot["interval_s"]
         self._recent = {name: self._recent.get(name) or RecentLatency(WINDOW_S) for name in entries}
         now = snapshot["time"]
@@ -173,7 +178,7 @@ class TickReader:
             sequence=self._sequence,
             time=now,
             interval_s=interval_s,
-            process={name: snapshot["process"][name] for name in ("cpu", "resident_bytes")},
+            process={name: snapshot["process"][name] for name in ("cpu", "resident_bytes") if "process" in snapshot},
             machine=snapshot.get("machine", {}),
             models={name: self._figures(name, found, interval_s, now) for name, found in entries.items()},
             entries=entries,
@@ -196,11 +201,16 @@ class TickReader:
             p50_s=p50_s,
             p95_s=p95_s,
             p99_s=p99_s,
-            queued=sum(entry["queued"] for entry in entries),
+            queued=_queued(entries),
             busy=_shown(sum(entry["busy"] for entry in entries)),
             cache_ratio=_cache_ratio(entries),
             last_error=error if error is not None and error["time"] > now - NEWS_S else UNSET,
         )
+
+
+def _queued(entries: Sequence[Entry]) -> int | None:
+    counts = [entry["queued"] for entry in entries]
+    return None if None in counts else sum(counts)
 
 
 def _cache_ratio(entries: Sequence[Entry]) -> float | UnsetType | None:

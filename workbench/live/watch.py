@@ -43,6 +43,9 @@ SILENT_S = 3.0
 ANSWER_S = 5.0
 """Time limit of a request that the service answers from memory."""
 
+MOST_PAST_S = 900.0
+"""How far back the service is asked for what happened before it was followed."""
+
 AGAIN_S = 0.5
 """Seconds before a failed attempt is repeated."""
 
@@ -66,6 +69,10 @@ class Listener(Protocol):
         ...
 
     def ticked(self, tick: Tick) -> None: ...
+
+    def caught_up(self, ticks: Sequence[Tick]) -> None:
+        """Called before a tick with those of the time that was not followed, as the service kept them."""
+        ...
 
     def worked(self) -> None:
         """Called repeatedly while requests are served or a model is loaded."""
@@ -97,6 +104,10 @@ class Listeners:
     def ticked(self, tick: Tick) -> None:
         for listener in self._listeners:
             listener.ticked(tick)
+
+    def caught_up(self, ticks: Sequence[Tick]) -> None:
+        for listener in self._listeners:
+            listener.caught_up(ticks)
 
     def worked(self) -> None:
         for listener in self._listeners:
@@ -144,6 +155,8 @@ class Watch:
         self._at: tuple[str, ProcessKey | None, str] = "", None, ""
         """The client's URL, keeper and token."""
         self._ticks = TickReader()
+        self._told_until = 0.0
+        """The Unix time of the last tick."""
         self._hurry = 0
         self._poke = asyncio.Event()
         self._answers = asyncio.Event()
@@ -365,10 +378,19 @@ class Watch:
     async def _read(self, client: AsyncClient, wanted: asyncio.Event) -> None:
         known: object = None
         self._heard_at = self._clock()
-        stream = client.snapshots(self._interval_s, changes=True)
+        past_s = min(max(time.time() - self._told_until, 0.0), MOST_PAST_S)
+        stream = client.snapshots(self._interval_s, changes=True, past_s=past_s)
+        past: list[Tick] = []
         try:
             async for line in stream:
                 self._heard_at = self._clock()
+                if "past" in line:
+                    if line["time"] > self._told_until:
+                        past.append(self._ticks.take(line))
+                    continue
+                if past:
+                    self._listener.caught_up(past)
+                    past = []
                 if "models" not in line:  # a line that only says that something has changed
                     wanted.set()
                     continue
@@ -378,6 +400,7 @@ class Watch:
                     wanted.set()
                 if line["interval_s"] > self._interval_s / 2:  # the first one covers no time
                     tick = self._ticks.take(line)
+                    self._told_until = tick.time
                     self._listener.ticked(tick)
                     if tick.busy:
                         self._listener.worked()

@@ -28,6 +28,7 @@ from workbench.telemetry.change_counter import ChangeCounter
 from workbench.telemetry.counters import Counters, Durations, Failure
 from workbench.telemetry.loop_lag import LoopLagMonitor
 from workbench.telemetry.machine_use import Machine, MachineUse
+from workbench.telemetry.past_snapshots import PastSnapshots
 from workbench.telemetry.request_log import RequestLog
 from workbench.telemetry.request_record import MOMENTS, RequestRecord
 from workbench.telemetry.rolling_windows import RollingWindows, WindowTotals
@@ -157,6 +158,8 @@ class Metrics:
         self._log = requests or RequestLog()
         self._slowest = SlowRequestLog()
         self._recent = RollingWindows(ticks)
+        self.past = PastSnapshots(clock())
+        """What happened in each second of the last quarter of an hour."""
         self._late_s: list[float] = []
         self._loop_delay = Durations()
         self._loop = LoopLagMonitor(self._ticked)
@@ -324,6 +327,7 @@ class Metrics:
         self._late_s.append(late_s)
         self.fold()
         self._recent.note(self._figures)
+        self.past.note(self._figures, self._clock())
 
     # Reading
 
@@ -424,4 +428,6 @@ class Metrics:
             self._notes.pop(key, None)
             self._before_load.pop(key, None)
         self._recent.forget(forgotten)
+        for key in forgotten:
+            self.past.forget(key)
         self._slowest.forget_all_but(model for model, _ in self._figures)

@@ -15,11 +15,9 @@ from workbench.core.model import ModelStatus
 from workbench.telemetry.counters import Counters
 from workbench.telemetry.machine_use import MachineUse
 from workbench.telemetry.metrics import State
-from workbench.telemetry.request_record import Stage
+from workbench.telemetry.version_figures import rate, version_figures
 
 NOTHING = Counters()
-
-_STAGES = [stage.name.lower() for stage in Stage]
 
 
 def snapshot(state: State, before: State, sequence: int, epoch: str) -> dict[str, Any]:
@@ -41,7 +39,7 @@ def snapshot(state: State, before: State, sequence: int, epoch: str) -> dict[str
         status = statuses.get(key)
         if status is not None or figures.requests:  # the last requests of a removed version still count
             cache = _cache(status, statuses_before.get(key))
-            models.append(_model(key[0], key[1], figures, status, interval_s) | {"cache": cache})
+            models.append(version_figures(*key, figures, status, interval_s) | {"cache": cache})
     return {
         "epoch": epoch,
         "sequence": sequence,
@@ -49,7 +47,7 @@ def snapshot(state: State, before: State, sequence: int, epoch: str) -> dict[str
         "time": state.taken_at,
         "interval_s": interval_s,
         "process": {
-            "cpu": _rate(state.process.cpu_s - before.process.cpu_s, interval_s),
+            "cpu": rate(state.process.cpu_s - before.process.cpu_s, interval_s),
             "resident_bytes": state.process.resident_bytes,
             "loop_delay": state.loop_delay.since(before.loop_delay).histogram().encode(),
         },
@@ -86,44 +84,6 @@ class Snapshots:
         return taken
 
 
-def _model(name: str, version: str, figures: Counters, status: ModelStatus | None, interval_s: float) -> dict[str, Any]:
-    latency = figures.request.histogram()
-    return {
-        "name": name,
-        "version": version,
-        "state": status.state.value if status else "Gone",
-        "device": status.device if status else "",
-        "routed": status.routed if status else False,
-        "epoch": status.epoch if status else "",
-        "queued": status.queued if status else 0,
-        "requests": {outcome.value: count for outcome, count in figures.outcomes.items()},
-        "answered": figures.answered,
-        "encode_failures": figures.encode_failures,
-        "requests_per_s": _rate(figures.requests, interval_s),
-        "rows_per_s": _rate(figures.rows, interval_s),
-        "batches_per_s": _rate(figures.batches, interval_s),
-        "busy": _rate(figures.busy_s, interval_s),
-        # For scripts that read single lines. Plots take percentiles of a window from the merged histograms.
-        "p50_s": latency.quantile(0.50),
-        "p95_s": latency.quantile(0.95),
-        "p99_s": latency.quantile(0.99),
-        "latency": {
-            "request": latency.encode(),
-            "queue": figures.queue.histogram().encode(),
-            "compute": figures.compute.histogram().encode(),
-        },
-        "stages_s": dict(zip(_STAGES, figures.stages_s.tolist(), strict=True)),
-        "payload": {"request": figures.request_bytes.encode(), "response": figures.response_bytes.encode()},
-        "batch_sizes": {str(size): count for size, count in sorted(figures.batch_sizes.items())},
-        "release_reasons": {reason.value: count for reason, count in figures.release_reasons.items()},
-        "batches": {
-            reason.value: {str(size): count for size, count in sorted(sizes.items())}
-            for reason, sizes in figures.released.items()
-        },
-        "last_error": dataclasses.asdict(figures.last_error) if figures.last_error else None,
-    }
-
-
 def _machine(machine: MachineUse) -> dict[str, Any]:
     return {
         "cpu": machine.cpu_utilization,
@@ -141,7 +101,3 @@ def _machine(machine: MachineUse) -> dict[str, Any]:
             for gpu in machine.gpus
         ],
     }
-
-
-def _rate(amount: float, interval_s: float) -> float:
-    return amount / interval_s if interval_s > 0 else 0.0

@@ -7,6 +7,7 @@ import logging
 import platform
 import re
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from workbench.server.gate.scopes import ALL_SCOPES, Scope
 from workbench.server.http import routes_not_implemented
 from workbench.server.http.h1_connection import H1Connection
 from workbench.server.http.routing import Route
+from workbench.telemetry.past_snapshots import PastSnapshots
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PROPFIND")
 DOCS = Path(__file__).parents[3] / "docs" / "http.md"
@@ -463,6 +465,24 @@ async def test_the_stream_sends_a_snapshot_a_line_until_the_service_drains(house
     house.service.draining.set()
     await until_async(lambda: wire.written.endswith(b"\r\n0\r\n\r\n"))
     connection.connection_lost(None)
+
+
+async def test_the_stream_begins_with_what_happened_before_where_it_is_asked_to(house: House) -> None:
+    metrics = house.service.metrics
+    metrics.past = PastSnapshots(time.time() - 2.0)
+    await house.call("POST", "/v2/models/digits/infer", body(1))
+    metrics._ticked(0.0)
+    connection, wire, _ = await streamed(house, "/control/stream?interval=10&past=900")
+    await until_async(lambda: b'"sequence":0' in wire.written)
+    first, second = (json.loads(line) for line in bytes(wire.written).splitlines() if line.startswith(b"{"))
+    assert (first["past"], first["epoch"]) == (True, second["epoch"])
+    assert [each["requests"] for each in first["models"]] == [{"ok": 1}]
+    assert ("past" in second, second["sequence"]) == (False, 0)
+    house.service.draining.set()
+    await until_async(lambda: wire.written.endswith(b"\r\n0\r\n\r\n"))
+    connection.connection_lost(None)
+    refused = await house.call("GET", "/control/stream?past=901")
+    assert (refused.status, "past must be a number from 0 to 900" in refused.error) == (400, True)
 
 
 async def test_the_stream_tells_of_a_change_at_once_where_it_is_asked_to(house: House) -> None:

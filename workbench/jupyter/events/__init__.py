@@ -6,7 +6,7 @@ The schemas are in this folder. Each thing that happens is emitted once, even if
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from logging import Logger
 from pathlib import Path
 from typing import Any, Protocol
@@ -98,6 +98,8 @@ class Events:
         self._emit(ROLLOUT, {"event": event, **said, "step": rollout.step, "steps": list(rollout.steps)})
 
     def ticked(self, tick: Tick) -> None: ...
+
+    def caught_up(self, ticks: Sequence[Tick]) -> None: ...
 
     def worked(self) -> None: ...
 

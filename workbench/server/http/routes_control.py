@@ -23,7 +23,7 @@ from workbench.server.http.routing import Call, Route, while_there
 from workbench.server.inference import SHUTTING_DOWN
 from workbench.server.process.environment_info import runs_under
 from workbench.server.service import VERSION, Service
-from workbench.telemetry import rolling_windows
+from workbench.telemetry import past_snapshots, rolling_windows
 from workbench.telemetry.slow_request_log import KEPT
 from workbench.telemetry.snapshots import Snapshots
 
@@ -255,20 +255,25 @@ class ControlRoutes:
 
     async def stream(self, call: Call) -> None:
         """One snapshot a line until the client leaves or the service drains; with `changes=true` also a short line at
-        once when a model changes. HEAD gets the head, and that is all."""
+        once when a model changes, and with `past` first what happened in so many seconds before. HEAD gets the head,
+        and that is all."""
         low, high = STREAM_INTERVAL_S
         interval_s = _number(call, "interval", 0.5, low, high)
         tells_changes = _flag(call, "changes")
+        past_s = _number(call, "past", 0.0, 0.0, past_snapshots.KEPT_S)
         with call.caller.watching():
-            await self._stream(call, interval_s, tells_changes)
+            await self._stream(call, interval_s, tells_changes, past_s)
 
-    async def _stream(self, call: Call, interval_s: float, tells_changes: bool) -> None:
+    async def _stream(self, call: Call, interval_s: float, tells_changes: bool, past_s: float) -> None:
         service = self._service
         changes = service.metrics.changes
         series = Snapshots(service.metrics.state, service.epoch)
         await call.start_stream(NDJSON)
         if call.head.method == "HEAD":
             return
+        if past_s:
+            for kept in service.metrics.past.lines(time.time() - past_s, service.epoch):
+                await call.send(kept)
         drained = asyncio.ensure_future(service.draining.wait())
         changed: asyncio.Future[int] = asyncio.Future()
         clock = asyncio.get_running_loop().time
