@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Locator, Page, Response, expect
 from tests import models
 from tests.browser.conftest import pages
 from tests.browser.jupyter import Jupyter
-from tests.browser.panel import Panel, Plots, barriers, calling, open_panel, wear
+from tests.browser.panel import DASHBOARD, Panel, Plots, barriers, calling, open_panel, wear
 from workbench.api import Workbench
 
 PLOT = "infer-workbench-plot"
@@ -115,3 +115,96 @@ def test_nobody_is_kept_out_of_a_single_plot(panel: Panel, wb: Workbench, dark: 
         expect(shown.slowest).to_be_visible()
         assert barriers(page, f'[id="{PLOT}-latency-plus"]') == []
         shown.slowest.get_by_role("button", name="Close the list").click()
+
+
+@pytest.fixture(scope="module")
+def dashboard(panel: Panel, wb: Workbench) -> Locator:
+    """The dashboard with both models, in the place of the plots that were opened before."""
+    page = panel.page
+    for icon in reversed(page.locator('.lm-TabBar-tab:has-text(" of ") .lm-TabBar-tabCloseIcon').all()):
+        icon.click()
+    panel.button("Show the dashboard").click()
+    shown = page.locator(f"#{DASHBOARD} .iw-Dashboard")
+    for name in ("plus", "minus"):
+        toggle = shown.get_by_role("group", name="Models").get_by_role("button", name=name, exact=True)
+        expect(toggle).to_be_visible()
+        if toggle.get_attribute("aria-pressed") == "false":
+            toggle.click()
+        expect(column(shown, name).root).to_be_visible()
+    return shown
+
+
+def column(dashboard: Locator, name: str) -> Plots:
+    return Plots(dashboard.get_by_role("region", name=name, exact=True))
+
+
+def test_the_rows_of_the_dashboard_align_and_its_scales_are_shared(dashboard: Locator, wb: Workbench) -> None:
+    both = [column(dashboard, name) for name in ("plus", "minus")]
+    with calling(wb, "plus", every_s=0.02), calling(wb, "minus", every_s=0.4):
+        for each in both:
+            expect(each.value("latency", "p99_s")).to_have_text(SOME)
+            expect(each.value("throughput", "requests_per_s")).to_have_text(SOME)
+        for plot in PLOTS:
+            left, right = (each.plot(plot).locator("canvas").bounding_box() for each in both)
+            assert left is not None and right is not None
+            assert abs(left["y"] - right["y"]) < 1 and left["x"] < right["x"], plot
+        ends = [each.plot("throughput").locator("canvas") for each in both]
+        dashboard.page.wait_for_function(DIFFER, arg=[end.element_handle() for end in ends])
+        dashboard.get_by_role("button", name="Same scales").click()
+        dashboard.page.wait_for_function(AGREE, arg=[end.element_handle() for end in ends])
+        dashboard.get_by_role("combobox", name="Scale of latency").select_option("log")
+        for each in both:
+            expect(each.plot("latency").locator("canvas")).to_have_attribute("data-axis", re.compile("^log "))
+            expect(each.plot("latency").get_by_text("log scale")).to_be_visible()
+
+
+def test_the_list_of_slow_requests_leaves_the_plots_where_they_are(dashboard: Locator, wb: Workbench) -> None:
+    with calling(wb, "minus", every_s=0.1):
+        dashboard.locator(".iw-Dashboard-columns").evaluate("columns => { columns.scrollTop = 300; }")
+        over = column(dashboard, "minus").plot("stages").locator(".u-over")
+        expect(over).to_be_in_viewport()
+        before = over.bounding_box()
+        assert before is not None
+        over.click(position={"x": before["width"] - 3, "y": before["height"] / 2})
+        slowest = dashboard.get_by_role("region", name="Slowest requests")
+        expect(slowest.get_by_role("listitem").first).to_contain_text("compute")
+        dashboard.page.wait_for_timeout(300)  # for anything that would still move
+        plots = dashboard.locator(".iw-Dashboard-columns")
+        after, listed, around = over.bounding_box(), slowest.bounding_box(), plots.bounding_box()
+        assert after is not None and abs(after["y"] - before["y"]) < 3
+        assert listed is not None and around is not None
+        assert listed["x"] >= around["x"] + around["width"]  # at the side
+        assert plots.evaluate("columns => columns.scrollTop") > 0
+        slowest.get_by_role("button", name="Close the list").click()
+        expect(slowest).to_be_hidden()
+
+
+def test_of_many_models_each_can_be_chosen_and_found(lab: Jupyter, dashboard: Locator, wb: Workbench) -> None:
+    names = [f"a-model-of-many-{number:02}" for number in range(24)]
+    for name in names:
+        wb.load(name, lab.root / "plus.onnx")
+    models = dashboard.get_by_role("group", name="Models")
+    expect(models.get_by_role("button")).to_have_count(26)
+    assert models.evaluate("models => models.scrollWidth <= models.clientWidth")
+    for name in ("plus", "minus"):  # what is drawn is in sight, though it is late in the alphabet
+        assert models.get_by_role("button", name=name, exact=True).evaluate(IN_SIGHT)
+    last = models.get_by_role("button", name=names[-1])
+    last.scroll_into_view_if_needed()
+    assert last.evaluate(IN_SIGHT)
+    dashboard.get_by_role("searchbox", name="Filter models").fill("many 07")
+    expect(models.get_by_role("button")).to_have_text(["plus", "minus", "a-model-of-many-07"])
+    dashboard.get_by_role("searchbox", name="Filter models").fill("")
+    for name in names:
+        wb.unload(name)
+
+
+PLOTS = ("throughput", "latency", "stages", "queue", "errors", "batches")
+
+AGREE = "canvases => new Set(canvases.map(canvas => canvas.dataset.axis)).size === 1"
+DIFFER = "canvases => new Set(canvases.map(canvas => canvas.dataset.axis)).size > 1"
+"""Whether the axes of some plots have the same ends."""
+
+IN_SIGHT = """button => {
+    const { top, bottom } = button.getBoundingClientRect(), list = button.parentElement.getBoundingClientRect();
+    return top >= list.top - 1 && bottom <= list.bottom + 1;
+}"""

@@ -56,7 +56,7 @@ def test_behind_a_base_url(jupyter: Jupyter, open_page: OpenPage) -> None:
     expect(panel.figure("plus-one", "queued")).to_have_text("0")
 
 
-def test_in_notebook_7_by_the_palette(jupyter: Jupyter, open_page: OpenPage) -> None:
+def test_in_notebook_7_by_the_view_menu(jupyter: Jupyter, open_page: OpenPage) -> None:
     jupyter.application = "notebook"
     models.save(models.add_constant(1.0), jupyter.root / "plus-one.onnx")
     jupyter.start()
@@ -64,9 +64,7 @@ def test_in_notebook_7_by_the_palette(jupyter: Jupyter, open_page: OpenPage) -> 
     page.goto(f"{jupyter.url}tree?token={TOKEN}")
     page.locator(".jp-DirListing-item").filter(has_text="plus-one.onnx").wait_for()
     page.get_by_role("menuitem", name="View", exact=True).click()
-    page.get_by_role("menuitem", name="Activate Command Palette").click()
-    page.locator(".lm-CommandPalette input").last.fill("inference panel")
-    page.locator(".lm-CommandPalette-item").filter(has_text="Show the Inference Panel").click()
+    page.locator(".lm-Menu-item").filter(has_text="Show the Inference Panel").click()
     panel = Panel(page)
     panel.expect_state("Stopped")
     panel.load("plus-one.onnx")
@@ -79,7 +77,13 @@ def test_in_notebook_7_by_the_palette(jupyter: Jupyter, open_page: OpenPage) -> 
     panel.button("Show the dashboard").click()
     dashboard = Plots(page.locator(f"#{DASHBOARD}"))
     expect(dashboard.value("throughput", "requests_per_s")).to_be_visible()
+    area, plot = (each.bounding_box() for each in (dashboard.root, dashboard.plot("throughput")))
+    assert area is not None and plot is not None
+    assert plot["y"] + plot["height"] <= area["y"] + area["height"]  # short as it is, a whole plot is in sight
     assert panel.barriers(f"#{DASHBOARD}") == []
+    dashboard.button("Open Latency of plus-one in a tab").click()
+    alone = Plots(page.locator("#infer-workbench-plot-latency-plus-one"))
+    expect(alone.value("latency", "p99_s")).to_be_visible()
 
 
 @pytest.mark.long

@@ -1,14 +1,17 @@
 import type { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
-import { Emitter, type ILook, type PlotName } from '../plots';
+import { Emitter, type ILook, type PlotName, SharedScales } from '../plots';
 import { type IModelGroup, groupByModel } from '../service/groupByModel';
 import type { IView } from '../service/state';
 import type { IServiceModel } from '../tokens';
 import type { PlotSelection } from '../ui/plotSelection';
-import { ModelPlots, PlotsBar } from './modelPlots';
+import { DashboardModels } from './dashboardModels';
+import { LatencyChoice, ModelPlots, PlotsBar, SharedChoice } from './modelPlots';
 import { isAway, ModelState, ServiceNotice } from './serviceNotice';
+import { useListDock } from './useListDock';
 import { useModelToPlot } from './useModelToPlot';
 import { usePause } from './usePause';
+import { usePlotHeight } from './usePlotHeight';
 import { useSignal } from './useSignal';
 
 /** What a dashboard needs. */
@@ -38,68 +41,80 @@ export function DashboardContent({
   view,
   plotSelection
 }: IContentProps): JSX.Element {
-  const { models, window_s } = useSignal(plotSelection.changed, () => plotSelection.value);
+  const { models, window_s, latency, shared } = useSignal(
+    plotSelection.changed,
+    () => plotSelection.value
+  );
   const all = React.useMemo(() => groupByModel(view.models), [view.models]);
   const names = all.map(({ name }) => name);
   const [look] = React.useState(() => new Emitter<ILook>());
-  const root = React.useRef<HTMLDivElement>(null);
-  const most = useModelToPlot(model, root, null, names, view);
+  const scale = React.useMemo(
+    () => ({ latency, shared: shared ? new SharedScales() : null }),
+    [latency, shared]
+  );
+  const [dock, scroller, place] = useListDock();
+  const height = usePlotHeight(scroller);
+  const most = useModelToPlot(model, scroller, null, names, view);
   const columns = models.length > 0 ? models : most === null ? [] : [most];
   const { paused, keep, onPause } = usePause(plotSelection, columns);
   const away = isAway(view);
   return (
     <>
       <header className="iw-Dashboard-bar">
-        <div className="iw-Dashboard-models" role="group" aria-label={trans.__('Models')}>
-          {names.map(name => (
-            <button
-              key={name}
-              type="button"
-              aria-pressed={columns.includes(name)}
-              onClick={() => {
-                plotSelection.value = { models: columns, window_s };
-                plotSelection.toggle(name);
-              }}
-            >
-              {name}
-            </button>
-          ))}
-        </div>
-        <PlotsBar trans={trans} plotSelection={plotSelection} paused={paused} onPause={onPause} />
+        <DashboardModels
+          trans={trans}
+          names={names}
+          shown={columns}
+          onToggle={name => {
+            plotSelection.value = { ...plotSelection.value, models: columns };
+            plotSelection.toggle(name);
+          }}
+        />
+        <PlotsBar trans={trans} plotSelection={plotSelection} paused={paused} onPause={onPause}>
+          <LatencyChoice trans={trans} plotSelection={plotSelection} />
+          <SharedChoice trans={trans} plotSelection={plotSelection} />
+        </PlotsBar>
       </header>
       <ServiceNotice view={view} trans={trans} hasModels={names.length > 0} openPanel={openPanel} />
-      <div
-        ref={root}
-        onPointerDown={keep}
-        onKeyDown={keep}
-        className={
-          away || view.link.kind === 'lost'
-            ? 'iw-Dashboard-columns iw-mod-away'
-            : 'iw-Dashboard-columns'
-        }
-      >
-        {columns.map(name => (
-          <Column
-            key={name}
-            name={name}
-            entry={all.find(each => each.name === name)}
-            away={away}
-            trans={trans}
-            onRemove={() => plotSelection.toggle(name)}
-          >
-            <ModelPlots
-              stream={model}
-              trans={trans}
-              name={name}
-              layout="large"
-              window_s={window_s}
-              paused={paused}
-              look={look}
-              onTry={tryOut}
-              onOpen={openPlot}
-            />
-          </Column>
-        ))}
+      <div className="iw-Docked">
+        <div
+          ref={scroller}
+          onPointerDown={keep}
+          onKeyDown={keep}
+          className={
+            away || view.link.kind === 'lost'
+              ? 'iw-Dashboard-columns iw-mod-away'
+              : 'iw-Dashboard-columns'
+          }
+        >
+          {dock &&
+            columns.map(name => (
+              <Column
+                key={name}
+                name={name}
+                entry={all.find(each => each.name === name)}
+                away={away}
+                trans={trans}
+                onRemove={() => plotSelection.toggle(name)}
+              >
+                <ModelPlots
+                  stream={model}
+                  trans={trans}
+                  name={name}
+                  layout="large"
+                  height={height}
+                  scale={scale}
+                  window_s={window_s}
+                  paused={paused}
+                  look={look}
+                  dock={dock}
+                  onTry={tryOut}
+                  onOpen={openPlot}
+                />
+              </Column>
+            ))}
+        </div>
+        <aside ref={place} className="iw-Docked-list" />
       </div>
     </>
   );

@@ -65,7 +65,10 @@ export function LiveSection({ view }: { view: IView }): JSX.Element {
               aria-label={trans.__('Model whose figures are drawn')}
               value={isChosen ? name : ''}
               onChange={({ target: { value } }) => {
-                plotSelection.value = { models: value === '' ? [] : [value], window_s };
+                plotSelection.value = {
+                  ...plotSelection.value,
+                  models: value === '' ? [] : [value]
+                };
               }}
             >
               <option value="">

@@ -7,7 +7,10 @@ import {
   type ILivePlots,
   type ILook,
   type IPageStream,
+  type IScale,
   type IShared,
+  LATENCY_SCALES,
+  type LatencyScale,
   type Layout,
   type ListDock,
   livePlots,
@@ -31,6 +34,7 @@ interface IPlotsProps {
   /** All where not given. Must not change. */
   readonly plots?: readonly PlotName[];
   readonly height?: PlotHeight | undefined;
+  readonly scale?: IScale | undefined;
   /** The place for the list of slow requests; below the plots where not given. */
   readonly dock?: ListDock | null;
   /** Lets the user send a request. */
@@ -54,6 +58,8 @@ export const ModelPlots = React.memo(function ModelPlots(props: IPlotsProps): JS
   const canOpen = props.onOpen !== undefined;
   const height = React.useRef(props.height);
   height.current = props.height;
+  const scale = React.useRef(props.scale);
+  scale.current = props.scale;
   React.useEffect(() => {
     if (node.current === null || below.current === null) {
       return;
@@ -66,6 +72,7 @@ export const ModelPlots = React.memo(function ModelPlots(props: IPlotsProps): JS
       look,
       plots: shown,
       height: height.current,
+      scale: scale.current,
       onTry: () => tryOut.current(name),
       onOpen: canOpen ? plot => open.current?.(name, plot) : undefined
     });
@@ -87,7 +94,7 @@ export const ModelPlots = React.memo(function ModelPlots(props: IPlotsProps): JS
     const root = node.current;
     plots.selected.connect(span => {
       void slowest.show(span);
-      dock?.put(list, root.querySelector('.iw-Plot:hover') ?? root);
+      dock?.put(list, root.querySelector('.iw-Plot-picture:hover') ?? root);
     });
     if (!dock) {
       below.current.replaceChildren(slowest.node);
@@ -105,6 +112,11 @@ export const ModelPlots = React.memo(function ModelPlots(props: IPlotsProps): JS
   React.useEffect(() => drawn.current?.attached.setWindow(window_s), [window_s, name]);
   React.useEffect(() => drawn.current?.plots.setPaused(paused), [paused, name]);
   React.useEffect(() => drawn.current?.plots.setHeight(props.height), [props.height, name]);
+  React.useEffect(() => {
+    if (props.scale !== undefined) {
+      drawn.current?.plots.setScale(props.scale);
+    }
+  }, [props.scale, name]);
   return (
     <div className="iw-ModelPlots">
       <div ref={node} />
@@ -113,11 +125,62 @@ export const ModelPlots = React.memo(function ModelPlots(props: IPlotsProps): JS
   );
 });
 
+interface IChoiceProps {
+  readonly trans: TranslationBundle;
+  readonly plotSelection: PlotSelection;
+}
+
+/** The choice of the scale of latency. */
+export function LatencyChoice({ trans, plotSelection }: IChoiceProps): JSX.Element {
+  const { latency } = useSignal(plotSelection.changed, () => plotSelection.value);
+  const words: Readonly<Record<LatencyScale, string>> = {
+    auto: trans.__('Latency: automatic'),
+    linear: trans.__('Latency: linear'),
+    log: trans.__('Latency: logarithmic')
+  };
+  return (
+    <select
+      aria-label={trans.__('Scale of latency')}
+      title={trans.__('Automatic is logarithmic where p99 is over 20 times p50')}
+      value={latency}
+      onChange={({ target: { value } }) => {
+        const chosen = LATENCY_SCALES.find(each => each === value) ?? 'auto';
+        plotSelection.value = { ...plotSelection.value, latency: chosen };
+      }}
+    >
+      {LATENCY_SCALES.map(each => (
+        <option key={each} value={each}>
+          {words[each]}
+        </option>
+      ))}
+    </select>
+  );
+}
+
+/** The choice whether the plots of all models have the same scales. */
+export function SharedChoice({ trans, plotSelection }: IChoiceProps): JSX.Element {
+  const { shared } = useSignal(plotSelection.changed, () => plotSelection.value);
+  return (
+    <button
+      type="button"
+      aria-pressed={shared}
+      title={trans.__('The plots of all models have the same scales, so that they can be compared')}
+      onClick={() => {
+        plotSelection.value = { ...plotSelection.value, shared: !shared };
+      }}
+    >
+      {trans.__('Same scales')}
+    </button>
+  );
+}
+
 interface IToolbarProps {
   readonly trans: TranslationBundle;
   readonly plotSelection: PlotSelection;
   readonly paused: boolean;
   readonly onPause: (paused: boolean) => void;
+  /** Further choices. */
+  readonly children?: React.ReactNode;
 }
 
 /** Buttons for the time window and for a pause, which apply to any number of plots. */
@@ -148,6 +211,7 @@ export function PlotsBar(props: IToolbarProps): JSX.Element {
       >
         {trans.__('Pause')}
       </button>
+      {props.children}
     </div>
   );
 }

@@ -5,7 +5,7 @@ import { groupByModel } from '../service/groupByModel';
 import type { IView } from '../service/state';
 import type { IServiceModel } from '../tokens';
 import type { PlotSelection } from '../ui/plotSelection';
-import { ModelPlots, PlotsBar } from './modelPlots';
+import { LatencyChoice, ModelPlots, PlotsBar } from './modelPlots';
 import { useListDock } from './useListDock';
 import { useSignal } from './useSignal';
 import { isAway, ModelState, ServiceNotice } from './serviceNotice';
@@ -24,10 +24,11 @@ export interface IPlotTabContext {
 /** One plot of one model, as high as its tab, with its window and the list of slow requests at its side. */
 export function PlotTabContent(props: IPlotTabContext & { readonly view: IView }): JSX.Element {
   const { model, trans, openPanel, tryOut, name, plots, plotSelection, view } = props;
-  const { window_s } = useSignal(plotSelection.changed, () => plotSelection.value);
+  const { window_s, latency } = useSignal(plotSelection.changed, () => plotSelection.value);
   const [paused, setPaused] = React.useState(false);
   const [dock, room, place] = useListDock();
   const away = isAway(view);
+  const scale = React.useMemo(() => ({ latency, shared: null }), [latency]);
   const entry = groupByModel(view.models).find(each => each.name === name);
   return (
     <>
@@ -36,7 +37,9 @@ export function PlotTabContent(props: IPlotTabContext & { readonly view: IView }
           {name}
         </h2>
         <ModelState trans={trans} entry={entry} away={away} />
-        <PlotsBar trans={trans} plotSelection={plotSelection} paused={paused} onPause={setPaused} />
+        <PlotsBar trans={trans} plotSelection={plotSelection} paused={paused} onPause={setPaused}>
+          {plots[0] === 'latency' && <LatencyChoice trans={trans} plotSelection={plotSelection} />}
+        </PlotsBar>
       </header>
       <ServiceNotice view={view} trans={trans} hasModels={true} openPanel={openPanel} />
       <div className="iw-Docked">
@@ -52,6 +55,7 @@ export function PlotTabContent(props: IPlotTabContext & { readonly view: IView }
               plots={plots}
               layout="large"
               height="fill"
+              scale={scale}
               window_s={window_s}
               paused={paused}
               dock={dock}

@@ -17,9 +17,9 @@ export interface IPause {
 export function usePause(plotSelection: PlotSelection, shown: readonly string[]): IPause {
   const [paused, setPaused] = React.useState(false);
   const keep = () => {
-    const { models, window_s } = plotSelection.value;
+    const { models } = plotSelection.value;
     if (shown.length > 0 && !shown.every((name, at) => models[at] === name)) {
-      plotSelection.value = { models: shown, window_s };
+      plotSelection.value = { ...plotSelection.value, models: shown };
     }
   };
   const onPause = (next: boolean) => {

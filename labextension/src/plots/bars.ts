@@ -4,6 +4,7 @@ import type { IDistribution } from './distribution';
 import { element, write } from './dom';
 import type { IPalette } from './palette';
 import { ceiling, divisions } from './scale';
+import type { IExtent } from './valueScale';
 import { plotTitle, reasonLabel } from './plotLabels';
 
 /** CSS pixels; the last is the space below the bars, for their labels. */
@@ -93,9 +94,14 @@ export class Bars {
     );
   }
 
-  draw(shown: IDistribution, palette: IPalette): void {
+  draw(
+    shown: IDistribution,
+    palette: IPalette,
+    shared: (own: IExtent) => IExtent = own => own
+  ): void {
     this._palette = palette;
-    const most = Math.max(0, ...shown.bars.map(({ total }) => total));
+    const own = Math.max(0, ...shown.bars.map(({ total }) => total));
+    const { most } = shared({ least: 0, most: own, log: false });
     this._top = ceiling(this._top, most, 4);
     this._writeLegend(shown);
     this._fit();

@@ -6,6 +6,7 @@ import type { IPalette } from './palette';
 import { columns, line } from './paths';
 import { type ResampledSeries, stack } from './resampledSeries';
 import { ceiling, divisions, timeMarks } from './scale';
+import { decades, type IExtent } from './valueScale';
 import type { Column } from './timeline';
 import type { IPlot } from './plotLabels';
 
@@ -39,7 +40,8 @@ export class Chart {
     private readonly _withTime: boolean,
     private readonly _pointer: IPointer,
     private _scene: IScene,
-    private readonly _restarted: string
+    private readonly _restarted: string,
+    logWords: string
   ) {
     const drawn = plot.lines.map(({ column, ink, label }) => {
       const swatch = element('i', { class: 'iw-Plot-swatch', 'data-ink': ink });
@@ -61,10 +63,13 @@ export class Chart {
         'figcaption',
         {},
         element('span', { class: 'iw-Plot-title', title: plot.hint }, plot.title),
+        this._logMark,
         element('span', { class: 'iw-Plot-legend' }, ...told, ...shown)
       ),
       holder
     );
+    this._logMark.textContent = logWords;
+    this._logs = plot.stacked ? [] : plot.lines.map(() => new Float32Array(1024));
     this._stacks = plot.stacked ? plot.lines.map(() => new Float32Array(1024)) : [];
     this._u = this._make(holder);
     this._canvas = this._u.ctx.canvas as HTMLCanvasElement;
@@ -119,10 +124,21 @@ export class Chart {
     }
   }
 
-  draw(scene: IScene): void {
+  /**
+   * Draws what is in the scene.
+   *
+   * @param isLog - whether a scale for these values is logarithmic, given what it was before
+   * @param shared - what other plots on the same scale have to show as well
+   */
+  draw(
+    scene: IScene,
+    isLog: (was: boolean) => boolean,
+    shared: (own: IExtent) => IExtent = own => own
+  ): void {
     this._scene = scene;
     const { series } = scene;
     let most = 0;
+    let least = 0;
     let ys: Float32Array[];
     if (this.plot.stacked) {
       ys = this._stacks.map(array => array.subarray(0, series.length));
@@ -136,8 +152,26 @@ export class Chart {
     } else {
       ys = this.plot.lines.map(({ column }) => series.columns[column]);
       most = Math.max(...this.plot.lines.map(({ column }) => series.most(column)));
+      this._wantsLog = isLog(this._wantsLog);
+      least = this._wantsLog ? Math.min(...ys.map(leastOf)) : 0;
     }
-    this._top = ceiling(this._top, most, this.plot.least);
+    const extent = shared({
+      least: Number.isFinite(least) ? least : 0,
+      most,
+      log: this._wantsLog
+    });
+    this._decades =
+      extent.log && extent.least > 0 ? decades(extent.least, extent.most * 1.02) : null;
+    this._logMark.hidden = this._decades === null;
+    if (this._decades !== null) {
+      ys = ys.map((values, i) => {
+        const scaled = (this._logs[i] as Float32Array).subarray(0, values.length);
+        values.forEach((value, j) => (scaled[j] = this._place(value)));
+        return scaled;
+      });
+    }
+    this._top = ceiling(this._top, extent.most, this.plot.least);
+    this._writeAxis();
     // Draws at once: uPlot would wait for a microtask and return old positions until then.
     this._u.batch(() => this._u.setData([series.time, ...ys] as unknown as uPlot.AlignedData));
   }
@@ -217,7 +251,7 @@ export class Chart {
         legend: { show: false },
         scales: {
           x: { time: false, range: () => [this._scene.series.since, this._scene.series.until] },
-          y: { range: () => [0, this._top] }
+          y: { range: () => [this._place(0), this._place(this._end)] }
         },
         axes: [{ show: false }, { show: false }],
         series: [{}, ...series],
@@ -276,6 +310,36 @@ export class Chart {
     return u;
   }
 
+  /** Where a value is on the axis, in the axis' own unit: the value, or the power of ten. */
+  private _place(value: number): number {
+    const [first] = this._decades ?? [];
+    return first === undefined ? value : Math.log10(Math.max(value, first));
+  }
+
+  /** The value at the end of the axis. */
+  private get _end(): number {
+    return this._decades?.at(-1) ?? this._top;
+  }
+
+  /** The values that are marked along the axis, without its beginning. */
+  private get _marks(): readonly number[] {
+    return this._decades?.slice(1) ?? divisions(this._top, this._layout === 'large');
+  }
+
+  /** Notes on the canvas which values its axis has. */
+  private _writeAxis(): void {
+    const [first = 0] = this._decades ?? [];
+    const ends = `${first === 0 ? 'linear 0' : `log ${first}`} ${this._end}`;
+    if (this._canvas.dataset['axis'] !== ends) {
+      this._canvas.dataset['axis'] = ends;
+    }
+  }
+
+  /** The height of a value in pixels of the canvas. */
+  private _y(value: number): number {
+    return this._u.valToPos(this._place(value), 'y', true);
+  }
+
   private _resize(): void {
     const extra = this._hasTime ? TIME_AXIS : 0;
     const height = this._height ?? HEIGHTS[this._layout];
@@ -301,8 +365,8 @@ export class Chart {
       ctx.lineTo(bbox.left + bbox.width, at);
     };
     across(bbox.top + bbox.height);
-    for (const value of divisions(this._top, this._layout === 'large')) {
-      across(this._u.valToPos(value, 'y', true));
+    for (const value of this._marks) {
+      across(this._y(value));
     }
     ctx.stroke();
     if (selected !== null && selected.until > series.since) {
@@ -336,14 +400,15 @@ export class Chart {
     };
     if (large) {
       ctx.textAlign = 'right';
-      write('0', bbox.left - 6 * ratio, bbox.top + bbox.height);
-      for (const value of divisions(this._top, true)) {
-        const y = this._u.valToPos(value, 'y', true);
-        write(this.plot.unit(value), bbox.left - 6 * ratio, y);
+      const [first = 0] = this._decades ?? [];
+      const least = first > 0 ? this.plot.unit(first) : '0';
+      write(least, bbox.left - 6 * ratio, bbox.top + bbox.height);
+      for (const value of this._marks) {
+        write(this.plot.unit(value), bbox.left - 6 * ratio, this._y(value));
       }
     } else {
       ctx.textAlign = 'left';
-      write(this.plot.unit(this._top), bbox.left + 2 * ratio, bbox.top + 4 * ratio);
+      write(this.plot.unit(this._end), bbox.left + 2 * ratio, bbox.top + 4 * ratio);
     }
     if (this._hasTime && series.until > 0) {
       this._drawTimes(write);
@@ -402,6 +467,16 @@ export class Chart {
   private _width = 0;
   private _height: number | undefined;
   private _top = 0;
+  /** The powers of ten of a logarithmic axis; null if it is linear. */
+  private _decades: readonly number[] | null = null;
+  private _wantsLog = false;
+  private readonly _logMark = element('span', { class: 'iw-Plot-log', hidden: '' });
+  private readonly _logs: readonly Float32Array[];
+}
+
+/** The smallest value above 0; Infinity if there is none. */
+function leastOf(values: Float32Array): number {
+  return values.reduce((least, value) => (value > 0 && value < least ? value : least), Infinity);
 }
 
 /** A colour at an eighth of its opacity. */

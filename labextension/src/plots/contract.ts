@@ -4,6 +4,7 @@
  */
 
 import type { IFigures, IHistory } from '../service/wire';
+import type { LatencyScale, SharedScales } from './valueScale';
 
 /** The part of JupyterLab's `TranslationBundle` that plots use. */
 export interface ITrans {
@@ -47,6 +48,13 @@ export type Layout = 'compact' | 'large';
 
 export type PlotHeight = number | 'fill';
 
+/** How the values of plots are scaled. */
+export interface IScale {
+  readonly latency: LatencyScale;
+  /** Scales the plots of several models alike; null for none. */
+  readonly shared: SharedScales | null;
+}
+
 /** The windows that can be selected, in seconds. */
 export const WINDOWS = [60, 300, 900] as const;
 
@@ -75,6 +83,8 @@ export interface ILivePlotsOptions {
   readonly onOpen?: ((plot: PlotName) => void) | undefined;
   /** The height of a plot in CSS pixels, or `fill` for a single one that is as high as the node. The layout's by default. */
   readonly height?: PlotHeight | undefined;
+  /** Latency up from 0, and each plot for itself, by default. */
+  readonly scale?: IScale | undefined;
   /** Shared by the plots of several models: a hover in one is shown in all. */
   readonly look?: IShared<ILook> | undefined;
 }
@@ -98,6 +108,7 @@ export interface ILivePlots {
   setPaused(paused: boolean): void;
   setLayout(layout: Layout): void;
   setHeight(height: PlotHeight | undefined): void;
+  setScale(scale: IScale): void;
   /** Reads the colours of the page again, since a canvas does not follow CSS. */
   retheme(): void;
   /** Emitted when a time is clicked, or Enter is pressed at it. */

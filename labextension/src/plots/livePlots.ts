@@ -5,6 +5,7 @@ import {
   ENGLISH,
   type ILivePlots,
   type ILivePlotsOptions,
+  type IScale,
   type ISpan,
   type Layout,
   type PlotHeight,
@@ -19,6 +20,7 @@ import { palette } from './palette';
 import { resample, ResampledSeries } from './resampledSeries';
 import { clock } from '../ui/format';
 import { type Column, COLUMNS, Timeline } from './timeline';
+import { type IExtent, isFarApart, median } from './valueScale';
 import { emptyText, describePlot, plotOf, windowText } from './plotLabels';
 
 /** Captions show figures over this time, so that a model called twice a second does not flicker between 0 and 8. */
@@ -33,6 +35,9 @@ const WORDS_MS = 15_000;
 /** The least width of a column and the gap between columns in CSS pixels, as in plots.css. */
 const COLUMN = 340;
 const GAP = 24;
+
+/** Latency up from 0, and no other model's plots to compare with. */
+const ALONE: IScale = { latency: 'linear', shared: null };
 
 /** CSS pixels: the least height of a plot that fills its place, the space around its caption, and below for the times. */
 const LEAST_HEIGHT = 60;
@@ -59,6 +64,7 @@ class LivePlots implements ILivePlots, IPointer {
     this._timeline = new Timeline(model);
     this._window_s = window_s;
     this._height = _options.height;
+    this._scale = _options.scale ?? ALONE;
     this._scene = {
       series: new ResampledSeries(),
       palette: palette(_node, _options.colours),
@@ -73,7 +79,8 @@ class LivePlots implements ILivePlots, IPointer {
         const isLast = name === overTime[overTime.length - 1];
         const plot = plotOf(this._trans, name);
         const restarted = this._trans.__('restarted');
-        const chart = new Chart(plot, isLast, this, this._scene, restarted);
+        const logWords = this._trans.__('log scale');
+        const chart = new Chart(plot, isLast, this, this._scene, restarted, logWords);
         this._charts.push(chart);
         this._add(name, chart.node);
       }
@@ -153,6 +160,12 @@ class LivePlots implements ILivePlots, IPointer {
     this._request();
   }
 
+  setScale(scale: IScale): void {
+    this._scale.shared?.remove(this);
+    this._scale = scale;
+    this._request();
+  }
+
   retheme(): void {
     this._scene = { ...this._scene, palette: palette(this._node, this._options.colours) };
     this._rethemed = true;
@@ -166,6 +179,7 @@ class LivePlots implements ILivePlots, IPointer {
     this._room.disconnect();
     this._themes.disconnect();
     this._unlook?.();
+    this._scale.shared?.remove(this);
     this._charts.forEach(chart => chart.destroy());
     this.selected.clear();
     this._node.classList.remove('iw-Plots', 'iw-mod-large');
@@ -244,7 +258,7 @@ class LivePlots implements ILivePlots, IPointer {
     const { series } = this._scene;
     series.take(this._timeline, this._window_s, this._pausedAt ?? this._timeline.last);
     for (const chart of this._charts) {
-      chart.draw(this._scene);
+      chart.draw(this._scene, was => this._isLog(chart, was), this._shared(chart.plot.name));
       this._sayEmpty(chart);
       if (this._rethemed) {
         chart.retheme();
@@ -253,6 +267,20 @@ class LivePlots implements ILivePlots, IPointer {
     this._rethemed = false;
     this._drawHover();
     this._describe();
+  }
+
+  private _isLog({ plot }: Chart, was: boolean): boolean {
+    const { latency } = this._scale;
+    if (plot.name !== 'latency' || latency !== 'auto') {
+      return plot.name === 'latency' && latency === 'log';
+    }
+    const { series } = this._scene;
+    return isFarApart(was, series.most('p99_s'), median(series.columns.p50_s));
+  }
+
+  private _shared(plot: PlotName): ((own: IExtent) => IExtent) | undefined {
+    const { shared } = this._scale;
+    return shared === null ? undefined : own => shared.merge(plot, this, own);
   }
 
   private _sayEmpty(chart: Chart): void {
@@ -276,7 +304,7 @@ class LivePlots implements ILivePlots, IPointer {
     }
     if (this._bars) {
       this._distribution = this._distributionOf(at);
-      this._bars.draw(this._distribution, this._scene.palette);
+      this._bars.draw(this._distribution, this._scene.palette, this._shared('batches'));
       this._bars.empty =
         this._distribution.batches > 0 || series.length === 0
           ? ''
@@ -445,6 +473,7 @@ class LivePlots implements ILivePlots, IPointer {
   private readonly _themes = new MutationObserver(() => this.retheme());
   private _window_s: number;
   private _height: PlotHeight | undefined;
+  private _scale: IScale;
   private _pausedAt: number | null = null;
   private _hover: Hover = null;
   private _isSeen = false;

@@ -3,7 +3,7 @@ import { Clipboard, Dialog, InputDialog, Notification, showDialog } from '@jupyt
 import { listIcon, refreshIcon, runIcon, stopIcon } from '@jupyterlab/ui-components';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import type { CommandRegistry } from '@lumino/commands';
-import { showInDownArea } from '../ui/downArea';
+import { activate, showInDownArea } from '../ui/downArea';
 import { inferenceIcon } from '../ui/icons';
 import { LogsWidget } from '../ui/logs';
 import { isModelName, isModelPath, nameFromPath, groupByModel } from './groupByModel';
@@ -373,7 +373,7 @@ export function addCommands(commands: CommandRegistry, options: ICommandOptions)
         // JupyterLab and Notebook 7 both have a down area.
         showInDownArea(app.shell, logs);
       }
-      app.shell.activateById(logs.id);
+      activate(app.shell, logs);
     }
   });
 

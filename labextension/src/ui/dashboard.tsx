@@ -4,8 +4,9 @@ import type { ILauncher } from '@jupyterlab/launcher';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 import { VisibleWidget } from './visibleWidget';
-import { showInDownArea } from './downArea';
+import { activate, showInDownArea } from './downArea';
 import type { IDashboardContext } from '../components/dashboardContent';
+import { LATENCY_SCALES } from '../plots/valueScale';
 import { dashboardIcon } from './icons';
 import { CommandIDs, type IServiceModel, NAMESPACE, WidgetIDs } from '../tokens';
 import { parseSelection, PlotSelection, serializeSelection } from './plotSelection';
@@ -94,7 +95,16 @@ export function addDashboard(options: IDashboardOptions): void {
             items: { type: 'string' },
             description: 'The names of the models to show; the busiest where not given.'
           },
-          window_s: { type: 'number', description: 'How far back: 60, 300 or 900 seconds.' }
+          window_s: { type: 'number', description: 'How far back: 60, 300 or 900 seconds.' },
+          latency: {
+            type: 'string',
+            enum: [...LATENCY_SCALES],
+            description: 'How latency is scaled.'
+          },
+          shared: {
+            type: 'boolean',
+            description: 'Whether the plots of all models have the same scales.'
+          }
         }
       }
     },
@@ -116,7 +126,7 @@ export function addDashboard(options: IDashboardOptions): void {
           }
         }
       }
-      shell.activateById(widget.id);
+      activate(shell, widget);
       return widget;
     }
   });

@@ -27,3 +27,16 @@ export function placeOf(
 export function parsePlot(name: unknown): PlotName | null {
   return PLOTS.find(each => each === name) ?? null;
 }
+
+/** CSS pixels: the usual height of a large plot, the least one, and what a row of the dashboard has around a plot. */
+const USUAL = 168;
+const LEAST = 64;
+const AROUND = 112;
+
+/**
+ * The height of plots in a room of this height: so low that one row fits where the room is short, as in the area below
+ * a document of Notebook 7. Undefined for the usual height.
+ */
+export function plotHeight(room: number): number | undefined {
+  return room - AROUND >= USUAL ? undefined : Math.max(LEAST, room - AROUND);
+}

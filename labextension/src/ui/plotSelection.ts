@@ -2,6 +2,7 @@ import type { IStateDB } from '@jupyterlab/statedb';
 import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
 import { type ISignal, Signal } from '@lumino/signaling';
 import { WINDOWS } from '../plots/contract';
+import { LATENCY_SCALES, type LatencyScale } from '../plots/valueScale';
 import type { IColumns } from '../service/wire';
 
 /** The models whose live plots are shown, and the window. */
@@ -9,9 +10,18 @@ export interface IPlotSelection {
   /** Empty until the user selects one. */
   readonly models: readonly string[];
   readonly window_s: number;
+  /** How latency is scaled in large plots. */
+  readonly latency: LatencyScale;
+  /** Whether the plots of several models have the same scales. */
+  readonly shared: boolean;
 }
 
-export const NO_SELECTION: IPlotSelection = { models: [], window_s: WINDOWS[0] };
+export const NO_SELECTION: IPlotSelection = {
+  models: [],
+  window_s: WINDOWS[0],
+  latency: 'auto',
+  shared: false
+};
 
 /** Holds an `IPlotSelection` and emits its changes. */
 export class PlotSelection {
@@ -58,19 +68,18 @@ export class PlotSelection {
 
 /** Parses a saved selection; invalid parts become defaults. */
 export function parseSelection(saved: unknown): IPlotSelection {
-  const { models, window_s } = (saved ?? {}) as Record<string, unknown>;
+  const { models, window_s, latency, shared } = (saved ?? {}) as Record<string, unknown>;
   return {
     models: Array.isArray(models) ? models.filter(name => typeof name === 'string') : [],
-    window_s: WINDOWS.find(each => each === window_s) ?? WINDOWS[0]
+    window_s: WINDOWS.find(each => each === window_s) ?? WINDOWS[0],
+    latency: LATENCY_SCALES.find(each => each === latency) ?? 'auto',
+    shared: shared === true
   };
 }
 
 /** A selection as JSON, for the state of a workspace. */
-export function serializeSelection({
-  models,
-  window_s
-}: IPlotSelection): ReadonlyPartialJSONObject {
-  return { models: [...models], window_s };
+export function serializeSelection(value: IPlotSelection): ReadonlyPartialJSONObject {
+  return { ...value, models: [...value.models] };
 }
 
 /** Restores the selection of the last page, unless one was made since, and saves each change from now on. */

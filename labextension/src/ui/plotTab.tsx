@@ -10,9 +10,10 @@ import * as React from 'react';
 import type { IPlotTabContext } from '../components/plotTabContent';
 import { PLOTS, type PlotName } from '../plots/contract';
 import { plotTitle } from '../plots/plotLabels';
+import { LATENCY_SCALES } from '../plots/valueScale';
 import { groupByModel } from '../service/groupByModel';
 import { CommandIDs, type IServiceModel, WidgetIDs } from '../tokens';
-import { showInDownArea } from './downArea';
+import { activate, showInDownArea } from './downArea';
 import { plotIcon } from './icons';
 import { parsePlot, placeOf } from './plotPlace';
 import { parseSelection, PlotSelection } from './plotSelection';
@@ -56,8 +57,8 @@ export function addPlotTabs({ app, model, trans, palette, restorer }: IPlotTabOp
   const { commands, shell } = app;
   const tracker = new WidgetTracker<MainAreaWidget<PlotTab>>({ namespace: WidgetIDs.plot });
 
-  const make = (name: string, plot: PlotName, window_s: number, id: string) => {
-    const plotSelection = new PlotSelection({ models: [name], window_s });
+  const make = (name: string, plot: PlotName, args: unknown, id: string) => {
+    const plotSelection = new PlotSelection({ ...parseSelection(args), models: [name] });
     const content = new PlotTab({
       model,
       trans,
@@ -129,7 +130,12 @@ export function addPlotTabs({ app, model, trans, palette, restorer }: IPlotTabOp
             enum: [...PLOTS],
             description: 'Which plot; asked for where not given.'
           },
-          window_s: { type: 'number', description: 'How far back: 60, 300 or 900 seconds.' }
+          window_s: { type: 'number', description: 'How far back: 60, 300 or 900 seconds.' },
+          latency: {
+            type: 'string',
+            enum: [...LATENCY_SCALES],
+            description: 'How latency is scaled.'
+          }
         }
       }
     },
@@ -142,11 +148,11 @@ export function addPlotTabs({ app, model, trans, palette, restorer }: IPlotTabOp
       const id = `${WidgetIDs.plot}-${plot}-${name}`;
       let widget = tracker.find(each => each.id === id && !each.isDisposed) ?? null;
       if (widget === null) {
-        widget = make(name, plot, parseSelection(args).window_s, id);
+        widget = make(name, plot, args, id);
         show(widget);
         await tracker.add(widget);
       }
-      shell.activateById(widget.id);
+      activate(shell, widget);
       return widget;
     }
   });
@@ -162,7 +168,8 @@ export function addPlotTabs({ app, model, trans, palette, restorer }: IPlotTabOp
     args: ({ content: { context } }) => ({
       name: context.name,
       plot: context.plots[0],
-      window_s: context.plotSelection.value.window_s
+      window_s: context.plotSelection.value.window_s,
+      latency: context.plotSelection.value.latency
     }),
     name: ({ id }) => id
   });

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { parsePlot, placeOf } from '../../src/ui/plotPlace';
+import { parsePlot, placeOf, plotHeight } from '../../src/ui/plotPlace';
 
 test('the first plot is docked beside what is current', () => {
   expect(placeOf(null, 'notebook')).toEqual({ mode: 'split-right', ref: 'notebook' });
@@ -15,4 +15,10 @@ test('only names of plots are plots', () => {
   expect(parsePlot('latency')).toBe('latency');
   expect(parsePlot('constructor')).toBeNull();
   expect(parsePlot(undefined)).toBeNull();
+});
+
+test('plots are lower in a short room, and one row of them fits', () => {
+  expect(plotHeight(900)).toBeUndefined();
+  expect(plotHeight(240)).toBe(128);
+  expect(plotHeight(100)).toBe(64);
 });

@@ -51,7 +51,12 @@ test('how much a model is asked is read from its last minute', () => {
 });
 
 test('what is written can be read, and anything else is nothing', () => {
-  const plotSelection = { models: ['digits', 'iris'], window_s: 900 };
+  const plotSelection = {
+    models: ['digits', 'iris'],
+    window_s: 900,
+    latency: 'log' as const,
+    shared: true
+  };
   expect(parseSelection(serializeSelection(plotSelection))).toEqual(plotSelection);
   expect(parseSelection(undefined)).toEqual(NO_SELECTION);
   expect(parseSelection({ models: 'digits', window_s: 7 })).toEqual(NO_SELECTION);
