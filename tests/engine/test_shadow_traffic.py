@@ -50,7 +50,7 @@ class House:
     async def start_with_shadow_held(self) -> None:
         """Start with a copy of all calls; the shadow is in its first run, which lasts until its gate is set."""
         await self.start()
-        await self.engine.versions.route("m", shadow={"2": 1.0})
+        await self.engine.routing.route("m", shadow={"2": 1.0})
         self.shadow.hold()
         await self.calls(1)
         await asyncio.to_thread(self.shadow.entered.acquire)
@@ -67,7 +67,7 @@ class House:
 
     @property
     def figures(self) -> ShadowFigures:
-        traffic = self.engine.versions.shadow("m")
+        traffic = self.engine.routing.shadow("m")
         assert traffic is not None
         return traffic.figures()
 
@@ -100,7 +100,7 @@ Build = Callable[..., House]
 async def test_copies_are_compared_and_are_in_nobodys_figures(house: Build) -> None:
     at = house()
     await at.start()
-    await at.engine.versions.route("m", shadow={"2": 1.0}, keep_rows=3)
+    await at.engine.routing.route("m", shadow={"2": 1.0}, keep_rows=3)
     await at.calls(8)
     found = await at.settled()
     (y,) = found.outputs
@@ -119,11 +119,11 @@ async def test_without_a_shadow_a_call_goes_to_the_version_itself(house: Build) 
     await at.start()
     serves = at.engine._deployments.get("m", "1")
     assert at.target is serves
-    await at.engine.versions.route("m", shadow={"2": 0.5})
+    await at.engine.routing.route("m", shadow={"2": 0.5})
     assert at.target is not serves
-    await at.engine.versions.route("m", shadow={})
+    await at.engine.routing.route("m", shadow={})
     assert at.target is serves
-    assert at.engine.versions.shadow("m") is None
+    assert at.engine.routing.shadow("m") is None
 
 
 async def test_a_shadow_that_hangs_takes_nothing_from_callers_and_is_left_behind(house: Build) -> None:
@@ -132,7 +132,7 @@ async def test_a_shadow_that_hangs_takes_nothing_from_callers_and_is_left_behind
     await at.calls(MOST_WAITING + 20)
     found = at.figures
     assert (found.waiting, found.dropped) == (MOST_WAITING + 1, {"busy": 20})
-    await at.engine.versions.route("m", shadow={})
+    await at.engine.routing.route("m", shadow={})
     await at.calls(2)
     assert at.engine._deployments._copies.held == 0
 
@@ -172,7 +172,7 @@ async def test_a_shadow_that_fails_is_counted_with_its_error_and_callers_see_non
     at = house(lambda x: x)
     await at.start()
     at.shadow.function = fails
-    await at.engine.versions.route("m", shadow={"2": 1.0})
+    await at.engine.routing.route("m", shadow={"2": 1.0})
     for value in (5, 6):
         await at.ask(value)
     found = await at.settled()
@@ -184,7 +184,7 @@ async def test_outputs_of_another_shape_are_counted_and_said(house: Build) -> No
     at = house()
     await at.start()
     at.shadow.function = lambda x: np.hstack([x, x])
-    await at.engine.versions.route("m", shadow={"2": 1.0})
+    await at.engine.routing.route("m", shadow={"2": 1.0})
     await at.calls(2)
     (y,) = (await at.settled()).outputs
     assert (y.unlike, y.why_unlike) == (2, "the shapes differ: [1, 2] and [1, 4]")
@@ -193,7 +193,7 @@ async def test_outputs_of_another_shape_are_counted_and_said(house: Build) -> No
 async def test_calls_that_name_a_version_or_fail_are_not_copied(house: Build) -> None:
     at = house()
     await at.start()
-    await at.engine.versions.route("m", shadow={"2": 1.0})
+    await at.engine.routing.route("m", shadow={"2": 1.0})
     await at.ask(1, version="1")
     await at.ask(1, version="2")
     with pytest.raises(InvalidInput):
@@ -204,7 +204,7 @@ async def test_calls_that_name_a_version_or_fail_are_not_copied(house: Build) ->
 async def test_a_caller_with_a_key_is_always_copied_or_never(house: Build) -> None:
     at = house()
     await at.start()
-    await at.engine.versions.route("m", shadow={"2": 0.5}, by="user")
+    await at.engine.routing.route("m", shadow={"2": 0.5}, by="user")
     copied = {}
     for user in ("ann", "bob", "cleo", "dan", "eve", "fay"):
         before = (await at.settled()).compared
@@ -217,33 +217,33 @@ async def test_a_caller_with_a_key_is_always_copied_or_never(house: Build) -> No
 async def test_a_shadow_ends_when_it_is_unloaded_or_serves_itself_or_by_a_rollback(house: Build) -> None:
     at = house()
     await at.start()
-    await at.engine.versions.route("m", shadow={"2": 1.0})
-    await at.engine.versions.route("m", {"2": 1.0})
-    assert at.engine.versions.shadow("m") is None
+    await at.engine.routing.route("m", shadow={"2": 1.0})
+    await at.engine.routing.route("m", {"2": 1.0})
+    assert at.engine.routing.shadow("m") is None
     back = await at.engine.versions.rollback("m")
     assert back.status.version == "1"
     await at.engine.load("m", models.add_constant(3).SerializeToString(), route=False)
-    await at.engine.versions.route("m", {"3": 0.5}, shadow={"3": 0.5})
-    assert at.engine.versions.shadow("m") is not None
+    await at.engine.routing.route("m", {"3": 0.5}, shadow={"3": 0.5})
+    assert at.engine.routing.shadow("m") is not None
     await at.engine.versions.rollback("m")
-    assert at.engine.versions.shadow("m") is None
-    await at.engine.versions.route("m", shadow={"3": 1.0})
+    assert at.engine.routing.shadow("m") is None
+    await at.engine.routing.route("m", shadow={"3": 1.0})
     await at.engine.unload("m", "3")
-    assert at.engine.versions.shadow("m") is None
+    assert at.engine.routing.shadow("m") is None
     await at.ask(1)
 
 
 async def test_what_cannot_be_a_shadow_is_refused_and_nothing_changes(house: Build) -> None:
     at = house()
     await at.start()
-    route = at.engine.versions.route
+    route = at.engine.routing.route
     with pytest.raises(InvalidInput, match="version 1 of model 'm' serves, so it cannot be its own shadow"):
         await route("m", shadow={"1": 0.5})
     with pytest.raises(ModelNotFound, match="version 7"):
         await route("m", shadow={"7": 0.5})
     with pytest.raises(InvalidInput, match="must be from 0 to 1"):
         await route("m", shadow={"2": 2.0})
-    assert at.engine.versions.shadow("m") is None
+    assert at.engine.routing.shadow("m") is None
     await at.calls(1)
 
 
@@ -253,7 +253,7 @@ async def test_a_shadow_of_another_signature_is_refused(tmp_path: Path) -> None:
     await engine.load("m", models.add_constant(1).SerializeToString())
     await engine.load("m", models.identity(shape=("batch", 2)).SerializeToString(), route=False)
     with pytest.raises(Conflict, match="version 2 of model 'm' cannot be a shadow of version 1, since its inputs or"):
-        await engine.versions.route("m", shadow={"2": 0.5})
+        await engine.routing.route("m", shadow={"2": 0.5})
     await engine.close(5)
 
 
@@ -273,8 +273,8 @@ async def test_a_restart_brings_the_shadow_back_with_figures_anew(tmp_path: Path
     await engine.start()
     await engine.load("m", models.add_constant(1).SerializeToString())
     await engine.load("m", models.add_constant(2).SerializeToString(), route=False)
-    await engine.versions.route("m", shadow={"2": 0.5}, by="user", keep_rows=4)
-    since = engine.versions.shadow("m").figures().since  # type: ignore[union-attr]
+    await engine.routing.route("m", shadow={"2": 0.5}, by="user", keep_rows=4)
+    since = engine.routing.shadow("m").figures().since  # type: ignore[union-attr]
     await engine.close(5)
     again = Engine(ModelStore(tmp_path / "store"), journal=state)
     await again.start()
@@ -284,7 +284,7 @@ async def test_a_restart_brings_the_shadow_back_with_figures_anew(tmp_path: Path
         await again.restore(each.model, suspect=each.suspect)
     for model, suspect in state.beside():
         await again.versions.restore(model, suspect=suspect)
-    traffic = again.versions.shadow("m")
+    traffic = again.routing.shadow("m")
     assert traffic is not None
     found = traffic.figures()
     assert (found.version, found.beside, found.part, found.by, found.keep_rows) == ("2", "1", 0.5, "user", 4)

@@ -486,38 +486,38 @@ async def split(engine: Engine, calls: int = 200, caller: str = "", **parameters
 
 async def test_calls_without_a_version_are_split_by_weight_and_still_are_after_a_restart(start: Start) -> None:
     engine = await two(start)
-    result = await engine.versions.route("m", {"2": 0.1})
+    result = await engine.routing.route("m", {"2": 0.1})
     assert (result.previous, result.live, result.status.weight) == ("1", True, 0.9)
     for each in (engine, None):
         engine = each or await start()
         assert await split(engine) == pytest.approx({"1": 180, "2": 20}, abs=3)
         assert [each.weight for each in engine.statuses("m")] == [0.9, 0.1]
         assert (await answer(engine, "1"), await answer(engine, "2")) == (1, 2)
-    assert (await engine.versions.route("m", {"2": 0.0})).status.weight == 1.0
+    assert (await engine.routing.route("m", {"2": 0.0})).status.weight == 1.0
     assert await split(engine) == {"1": 200}
     assert await split(await start()) == {"1": 200}
 
 
 async def test_a_key_sticks_to_its_side_over_a_restart_and_a_higher_weight(start: Start) -> None:
     engine = await two(start)
-    await engine.versions.route("m", {"2": 0.2}, by="user")
+    await engine.routing.route("m", {"2": 0.2}, by="user")
     users = [f"user-{each}" for each in range(60)]
     chosen = {user for user in users if await split(engine, 1, user=user) == {"2": 1}}
     assert 0 < len(chosen) < 40
     engine = await start()
     assert chosen == {user for user in users if await split(engine, 1, user=user) == {"2": 1}}
-    await engine.versions.route("m", {"2": 0.5}, by="user")
+    await engine.routing.route("m", {"2": 0.5}, by="user")
     assert chosen < {user for user in users if await split(engine, 1, user=user) == {"2": 1}}
 
 
 async def test_all_calls_are_a_promotion_and_a_rollback_takes_back_a_split_first(start: Start) -> None:
     engine = await two(start)
-    await engine.versions.route("m", {"2": 0.5})
+    await engine.routing.route("m", {"2": 0.5})
     back = await engine.versions.rollback("m")
     assert (back.status.version, back.previous, loaded(engine)) == ("1", "1", {"1": True, "2": False})
     assert await split(engine, 20) == {"1": 20}
-    await engine.versions.route("m", {"2": 0.5})
-    promoted = await engine.versions.route("m", {"v2": 1.0})
+    await engine.routing.route("m", {"2": 0.5})
+    promoted = await engine.routing.route("m", {"v2": 1.0})
     assert (promoted.status.version, promoted.previous, promoted.status.weight) == ("2", "1", 1.0)
     assert await split(engine, 20) == {"2": 20}
     assert loaded(engine) == {"2": True}
@@ -526,18 +526,18 @@ async def test_all_calls_are_a_promotion_and_a_rollback_takes_back_a_split_first
 
 async def test_weights_over_all_or_of_a_version_that_is_not_ready_are_refused_and_nothing_changes(start: Start) -> None:
     engine = await two(start)
-    await engine.versions.route("m", {"2": 0.1})
+    await engine.routing.route("m", {"2": 0.1})
     with pytest.raises(InvalidInput, match="110 % together, and at most 100 %"):
-        await engine.versions.route("m", {"1": 0.5, "2": 0.6})
+        await engine.routing.route("m", {"1": 0.5, "2": 0.6})
     with pytest.raises(ModelNotFound, match="version 7 is not found; loaded: 1, 2"):
-        await engine.versions.route("m", {"7": 0.1})
+        await engine.routing.route("m", {"7": 0.1})
     await engine.load("m", renamed(), route=False)
     with pytest.raises(Conflict, match="version 3 of model 'm' cannot take a part of the calls of version 1"):
-        await engine.versions.route("m", {"3": 0.1})
+        await engine.routing.route("m", {"3": 0.1})
     with pytest.raises(Conflict, match="has other inputs or outputs than version 1"):
-        await engine.versions.route("m", {"3": 1.0})
+        await engine.routing.route("m", {"3": 1.0})
     assert await split(engine, 100) == pytest.approx({"1": 90, "2": 10}, abs=3)
-    assert (await engine.versions.route("m", {"3": 1.0}, force=True)).status.version == "3"
+    assert (await engine.routing.route("m", {"3": 1.0}, force=True)).status.version == "3"
 
 
 async def test_a_route_waits_for_a_load_where_that_is_asked_for(start: Start) -> None:
@@ -547,15 +547,15 @@ async def test_a_route_waits_for_a_load_where_that_is_asked_for(start: Start) ->
     while not engine.changing:
         await asyncio.sleep(0)
     with pytest.raises((ModelNotFound, Unavailable)):
-        await engine.versions.route("m", {"2": 0.5})
-    await engine.versions.route("m", {"2": 0.5}, wait=True)
+        await engine.routing.route("m", {"2": 0.5})
+    await engine.routing.route("m", {"2": 0.5}, wait=True)
     assert await split(engine, 100) == pytest.approx({"1": 50, "2": 50}, abs=3)
     await loading
 
 
 async def test_a_split_goes_on_when_the_routed_version_is_replaced_and_ends_with_its_version(start: Start) -> None:
     engine = await two(start)
-    await engine.versions.route("m", {"2": 0.25})
+    await engine.routing.route("m", {"2": 0.25})
     await engine.load("m", onnx_bytes(3))
     assert await split(engine, 100) == pytest.approx({"3": 75, "2": 25}, abs=3)
     await engine.unload("m", "2")
@@ -565,7 +565,7 @@ async def test_a_split_goes_on_when_the_routed_version_is_replaced_and_ends_with
 async def test_labels_name_the_sides_of_a_split(start: Start) -> None:
     engine = await two(start)
     await engine.versions.label("m", {"canary": "2"})
-    await engine.versions.route("m", {"canary": 0.01})
+    await engine.routing.route("m", {"canary": 0.01})
     assert await split(engine, 20, route="canary") == {"2": 20}
     assert await split(engine, 20, route="1") == {"1": 20}
     with pytest.raises(InvalidInput, match="the parameter route asks for '9'"):
@@ -591,8 +591,8 @@ async def test_what_is_answered_under_swaps_rollbacks_and_weights_is_right_and_n
         assert (await engine.load("m", onnx_bytes(amount))).status.version == str(amount)
         if amount % 3 == 0:
             assert (await engine.versions.rollback("m")).live
-            await engine.versions.route("m", {str(amount): 0.5})
-            await engine.versions.route("m", {str(amount): 0.9})
+            await engine.routing.route("m", {str(amount): 0.5})
+            await engine.routing.route("m", {str(amount): 0.9})
             await engine.versions.rollback("m")
     assert answered > 0
     done.set()
@@ -605,7 +605,7 @@ async def test_a_rollback_is_not_kept_waiting_by_lent_settings(start: Start) -> 
     await engine.load("m", onnx_bytes(2))
     async with engine.lend("m", {"max_batch_size": 8}):
         with pytest.raises(Conflict, match="are lent to a load test"):
-            await engine.versions.route("m", {"2": 0.5})
+            await engine.routing.route("m", {"2": 0.5})
         assert (await engine.versions.rollback("m")).status.version == "1"
     assert await answer(engine) == 1
 
@@ -618,7 +618,7 @@ async def test_a_model_of_a_repository_keeps_its_labels_and_weights_after_a_rest
     engine = await start(repositories=[repository])
     await engine.load("m")
     await engine.versions.label("m", {"old": "1"})
-    await engine.versions.route("m", {"1": 0.5})
+    await engine.routing.route("m", {"1": 0.5})
     engine = await start(repositories=[repository])
     await engine.load("m")  # as the service does at its start
     assert loaded(engine) == {"1": False, "2": True}
@@ -637,7 +637,7 @@ async def test_a_new_version_with_other_inputs_shares_its_calls_with_none_that_t
     start: Start,
 ) -> None:
     engine = await two(start)
-    await engine.versions.route("m", {"2": 0.5}, by="user")
+    await engine.routing.route("m", {"2": 0.5}, by="user")
     await engine.load("m", renamed(), force=True)
     for each in (engine, None):
         engine = each or await start()
@@ -657,12 +657,12 @@ async def test_models_with_state_are_not_split(start: Start, tmp_path: Path) -> 
     models.save(second, folder / "2" / "model.onnx")
     await engine.load("m", folder, route=False)
     with pytest.raises(Unsupported, match="keeps state between requests, so its calls cannot be split"):
-        await engine.versions.route("m", {"2": 0.5})
+        await engine.routing.route("m", {"2": 0.5})
 
 
 async def test_the_part_of_a_version_that_does_not_come_back_is_the_routed_ones(start: Start) -> None:
     engine = await two(start)
-    await engine.versions.route("m", {"2": 0.5})
+    await engine.routing.route("m", {"2": 0.5})
     journal = engine._journal
     assert isinstance(journal, DesiredState)
     model = journal.remembered("m", "2")
@@ -675,15 +675,15 @@ async def test_the_part_of_a_version_that_does_not_come_back_is_the_routed_ones(
 
 async def test_the_calls_of_a_share_go_by_weights_of_their_own_and_still_do_after_a_restart(start: Start) -> None:
     engine = await two(start)
-    await engine.versions.route_share("m", "s1", {"2": 1.0})
-    await engine.versions.route_share("m", "s2", {"2": 0.25})
+    await engine.routing.route_share("m", "s1", {"2": 1.0})
+    await engine.routing.route_share("m", "s2", {"2": 0.25})
     for each in (engine, None):
         engine = each or await start()
         assert await split(engine, 20, "s1") == {"2": 20}
         assert await split(engine, 100, "s2") == pytest.approx({"1": 75, "2": 25}, abs=2)
         assert await split(engine, 20) == await split(engine, 20, "s3") == {"1": 20}
         assert [each.weight for each in engine.statuses("m")] == [1.0, 0.0]
-    await engine.versions.route("m", {"2": 0.5})
+    await engine.routing.route("m", {"2": 0.5})
     assert await split(engine, 100, "s3") == pytest.approx({"1": 50, "2": 50}, abs=2)
     assert await split(engine, 20, "s1") == {"2": 20}, "what others go by is nothing to it"
     assert await split(engine, 5, "s1", route="1") == {"1": 5}, "but its own word is"
@@ -692,44 +692,44 @@ async def test_the_calls_of_a_share_go_by_weights_of_their_own_and_still_do_afte
 async def test_a_share_stays_on_its_version_when_others_go_to_another_one(start: Start) -> None:
     engine = await start()
     await engine.load("m", onnx_bytes(1))
-    await engine.versions.route_share("m", "s1", {"1": 1.0})
+    await engine.routing.route_share("m", "s1", {"1": 1.0})
     await engine.load("m", onnx_bytes(2))
     assert loaded(engine) == {"1": False, "2": True}, "it stays loaded for the share"
     assert (await split(engine, 5, "s1"), await split(engine, 5)) == ({"1": 5}, {"2": 5})
     await engine.load("m", onnx_bytes(3))
     assert (await split(engine, 5, "s1"), await split(engine, 5)) == ({"1": 5}, {"3": 5})
-    await engine.versions.keep_shares("m", ["s1"])
-    assert engine.versions.for_shares() == {"m": {"s1"}}
-    await engine.versions.keep_shares("m", [])
-    assert engine.versions.for_shares() == {}
+    await engine.routing.keep_shares("m", ["s1"])
+    assert engine.routing.for_shares() == {"m": {"s1"}}
+    await engine.routing.keep_shares("m", [])
+    assert engine.routing.for_shares() == {}
     assert loaded(engine) == {"3": True}, "nothing holds it any more"
     assert await split(engine, 5, "s1") == {"3": 5}
 
 
 async def test_the_route_of_a_share_ends_with_its_version_or_for_one_with_other_inputs(start: Start) -> None:
     engine = await two(start)
-    await engine.versions.route_share("m", "s1", {"2": 1.0})
-    await engine.versions.route_share("m", "s1", {"2": 0.0})
+    await engine.routing.route_share("m", "s1", {"2": 1.0})
+    await engine.routing.route_share("m", "s1", {"2": 0.0})
     assert await split(engine, 5, "s1") == {"1": 5}
-    await engine.versions.route_share("m", "s1", {"2": 1.0})
+    await engine.routing.route_share("m", "s1", {"2": 1.0})
     await engine.unload("m", "2")
-    assert (await split(engine, 5, "s1"), engine.versions.for_shares()) == ({"1": 5}, {})
+    assert (await split(engine, 5, "s1"), engine.routing.for_shares()) == ({"1": 5}, {})
     await engine.load("m", onnx_bytes(2), route=False)
-    await engine.versions.route_share("m", "s1", {"3": 1.0})
+    await engine.routing.route_share("m", "s1", {"3": 1.0})
     await engine.load("m", renamed(), force=True)
     response = await engine.infer(InferRequest("m", {"other": np.zeros((1, 4), np.float32)}, caller="s1"))
-    assert (response.version, engine.versions.for_shares()) == ("4", {})
+    assert (response.version, engine.routing.for_shares()) == ("4", {})
 
 
 async def test_what_no_share_can_be_routed_to_is_refused_and_nothing_changes(start: Start) -> None:
     engine = await two(start)
     await engine.load("m", renamed(), route=False)
     with pytest.raises(ModelNotFound):
-        await engine.versions.route_share("m", "s1", {"9": 1.0})
+        await engine.routing.route_share("m", "s1", {"9": 1.0})
     with pytest.raises(ModelNotFound):
-        await engine.versions.route_share("nothing", "s1", {})
+        await engine.routing.route_share("nothing", "s1", {})
     with pytest.raises(InvalidInput, match="110 % together"):
-        await engine.versions.route_share("m", "s1", {"1": 0.5, "2": 0.6})
+        await engine.routing.route_share("m", "s1", {"1": 0.5, "2": 0.6})
     with pytest.raises(Conflict, match="its inputs or outputs are others"):
-        await engine.versions.route_share("m", "s1", {"3": 1.0})
-    assert (await split(engine, 5, "s1"), engine.versions.for_shares()) == ({"1": 5}, {})
+        await engine.routing.route_share("m", "s1", {"3": 1.0})
+    assert (await split(engine, 5, "s1"), engine.routing.for_shares()) == ({"1": 5}, {})

@@ -225,7 +225,7 @@ async def test_the_next_process_goes_on_and_does_what_was_not_enacted(tmp_path: 
         await begun(house, steps=[0.1], every_s=60.0)
         service = house.service
         await service.rollouts.close()
-        await service.engine.versions.shift("digits", "2", 0.0, instead_of="1")
+        await service.engine.routing.shift("digits", "2", 0.0, instead_of="1")
         (text,) = service.persistence.state.rollouts().values()
         service.persistence.state.keep_rollout("digits", text.replace('"enacted":true', '"enacted":false'))
         began = time.time()

@@ -311,7 +311,7 @@ async def test_the_calls_of_one_share_go_to_a_version_until_it_is_revoked(house:
         "no split for share team-b",
     ]
     assert (await house.call("DELETE", "/control/shares/team-a")).status == 200
-    await until_async(lambda: house.service.engine.versions.for_shares() == {})
+    await until_async(lambda: house.service.engine.routing.for_shares() == {})
     assert await versions_of(house) == {"1": {}, "2": {}}
 
 
@@ -321,10 +321,10 @@ async def test_the_route_of_a_share_that_expires_is_forgotten(house: House, tmp_
     await house.call("POST", "/control/models/digits/route", {"weights": {"2": 1.0}, "share": "team-a"})
     ((caller, _),) = house.app.shares.shares()
     await house.app.share_routing.tidy()
-    assert house.service.engine.versions.for_shares() == {"digits": {caller.record.id}}
+    assert house.service.engine.routing.for_shares() == {"digits": {caller.record.id}}
     caller._wall = lambda: caller.record.expires_at
     await house.app.share_routing.tidy()
-    assert house.service.engine.versions.for_shares() == {}
+    assert house.service.engine.routing.for_shares() == {}
 
 
 async def test_a_share_that_cannot_be_routed_is_told_in_one_line(house: House, tmp_path: Path) -> None:

@@ -23,10 +23,18 @@ from workbench.engine.arbiter import Arbiters
 from workbench.engine.deployment import Deployment, Trial
 from workbench.engine.inline_execution import LoopShare
 from workbench.engine.memory_footprint import Footprints
-from workbench.engine.model_changes import DRAIN_TIMEOUT_S, LoadResult, ModelChanges, check_same_signature, ended
+from workbench.engine.model_changes import (
+    DRAIN_TIMEOUT_S,
+    LoadResult,
+    ModelChanges,
+    check_same_signature,
+    ended,
+    take_policy_of,
+)
 from workbench.engine.noop import NoopJournal, NoopObserver
 from workbench.engine.pipeline_deployment import PipelineDeployment
 from workbench.engine.request_queue import Completion
+from workbench.engine.routing_control import RoutingControl
 from workbench.engine.served import Served
 from workbench.engine.sources import Found, ModelSource, Sources, source_of
 from workbench.engine.version_control import VersionControl
@@ -111,6 +119,8 @@ class Engine:
         self._deployments = self._changes.deployments
         self.versions = VersionControl(self._changes)
         """Changes of what a name stands for beside its routed version."""
+        self.routing = RoutingControl(self._changes)
+        """Changes of which versions get its calls, or copies of them."""
         self.given_up: list[Culprit] = []
         """What served until a run did not end (`give_up_stuck`)."""
         self.loop_time = LoopShare()
@@ -353,7 +363,7 @@ class Engine:
             if not route:
                 return await self.versions.hold(deployment, began)
             if deployment.version in self.versions.plan(name).beside:
-                self.versions.take_policy_of(current, deployment)
+                take_policy_of(current, deployment)
             return await self._changes.take_in(deployment, began, persist=not deployment.source.in_place)
 
     async def restore(self, model: DesiredModel, *, suspect: bool = False) -> LoadResult:

@@ -33,7 +33,7 @@ from workbench.errors import (
     signature_changed,
 )
 from workbench.repository.desired_state import HARMFUL
-from workbench.versions.version_policy import after_routing, of_shares_with, staying
+from workbench.versions.version_policy import after_routing, of_shares_with, pinned_differently, staying
 
 DRAIN_TIMEOUT_S = 30.0
 
@@ -284,6 +284,20 @@ class ModelChanges:
         beside = self.beside(name, noted)
         await self.noted(lambda: self.journal.arranged(name, noted, beside), lambda: self.arrange(name, plan))
 
+    async def change_pins(self, name: str, plan: VersionPlan) -> None:
+        """As `change_plan`, for a plan that may pin other versions than the one before: what it pins stays loaded, and
+        of the others what the policy keeps."""
+        routed = self.deployments.routed(name)
+        if routed is not None:
+            plan = pinned_differently(self.plan(name), plan, routed.config.versions, routed.version)
+        await self.change_plan(name, plan)
+
+    async def rearrange(self, routed: Served, plan: VersionPlan, began: float) -> LoadResult:
+        """`change_pins` of a name whose routed version goes on being that."""
+        unchanged = plan == self.plan(routed.name)
+        await self.change_pins(routed.name, plan)
+        return LoadResult(routed.status(), unchanged, routed.version, self.clock() - began, live=True)
+
     def _plan_with(self, new: Served) -> VersionPlan:
         """What a name stands for once `new` is routed to. Versions with other inputs lose their part of the calls."""
         name, plan, current = new.name, self.plan(new.name), self.deployments.routed(new.name)
@@ -401,6 +415,13 @@ def check_same_signature(current: Served | None, new: Served, force: bool) -> No
         return
     if difference := current.signature.difference(new.signature):
         raise signature_changed(new.name, current.version, difference)
+
+
+def take_policy_of(current: Served | None, new: Served) -> None:
+    """Which versions stay loaded belongs to the model, not to one version of it: for one that was loaded before, and is
+    about to be routed to."""
+    if current is not None and new.config.versions != current.config.versions:
+        new.configure(dataclasses.replace(new.config, versions=current.config.versions))
 
 
 def _same_calls(one: Served, other: Served) -> bool:

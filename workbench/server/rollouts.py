@@ -125,7 +125,7 @@ class Rollouts:
                     f"no version of model {name!r} serves yet, so there is none to compare with: route first"
                 )
             plan = checked_plan(
-                replace(plan, version=self._engine.versions.ready(name, version), instead_of=routed.version)
+                replace(plan, version=self._engine.routing.ready(name, version), instead_of=routed.version)
             )
             before = self._rollouts.get(name)
             if before is not None and before.status is RolloutStatus.RUNNING:
@@ -136,7 +136,7 @@ class Rollouts:
                     f"%infer rollback {name}"
                 )
             if plan.judges_agreement:
-                self._engine.versions.check_agreement(name, plan.version)
+                self._engine.routing.check_agreement(name, plan.version)
             rollout = begun(name, plan, self._wall())
             await self._keep(rollout)
             try:
@@ -194,7 +194,7 @@ class Rollouts:
                     return
                 if not self._engine.statuses(name):  # unloaded, with all that is known of it
                     del self._rollouts[name]
-                    self._engine.versions.judge_copies(name, None)
+                    self._engine.routing.judge_copies(name, None)
                     log.warning("rollout of %s ends: the model was unloaded", name)
                     self._metrics.changes.note()
                     return
@@ -237,10 +237,10 @@ class Rollouts:
     def _have_copies(self, rollout: RolloutState) -> None:
         """Have the new version get copies of the calls, too, for as long as a clause needs them."""
         wanted = rollout.status is RolloutStatus.RUNNING and rollout.plan.judges_agreement
-        self._engine.versions.judge_copies(rollout.model, rollout.plan.version if wanted else None)
+        self._engine.routing.judge_copies(rollout.model, rollout.plan.version if wanted else None)
 
     def _copies(self, rollout: RolloutState) -> ShadowFigures | None:
-        traffic = self._engine.versions.shadow(rollout.model)
+        traffic = self._engine.routing.shadow(rollout.model)
         figures = traffic.figures() if traffic is not None else None
         sides = (rollout.plan.version, rollout.plan.instead_of)
         return figures if figures is not None and (figures.version, figures.beside) == sides else None
@@ -288,13 +288,13 @@ class Rollouts:
         await self._tell(rollout)
 
     async def _enact(self, rollout: RolloutState) -> None:
-        versions, name, plan = self._engine.versions, rollout.model, rollout.plan
+        routing, name, plan = self._engine.routing, rollout.model, rollout.plan
         if rollout.promotes:
             if (routed := self._routed(name)) is None or routed.version != plan.version:
-                await versions.route(name, {plan.version: 1.0})
+                await routing.route(name, {plan.version: 1.0})
                 await self._persistence.tidy(self._engine)
         elif (weight := rollout.weight) is not None:
-            await versions.shift(name, plan.version, weight, instead_of=plan.instead_of, by=plan.by)
+            await routing.shift(name, plan.version, weight, instead_of=plan.instead_of, by=plan.by)
             if not weight:
                 await self._persistence.tidy(self._engine)
 

@@ -24,7 +24,7 @@ class ShareRouting:
     """Belongs to the event loop."""
 
     def __init__(self, engine: Engine, shares: Shares, wall: Callable[[], float] = time.time) -> None:
-        self._versions = engine.versions
+        self._engine = engine
         self._shares = shares
         self._wall = wall
         self._timer: asyncio.TimerHandle | None = None
@@ -34,7 +34,7 @@ class ShareRouting:
         """Have the share's calls go by these weights. `share` is its label or id.
 
         Raises NotFound for one that does not hold, InvalidInput for one of another model, Conflict for one of a
-        version, and what VersionControl.route_share raises."""
+        version, and what RoutingControl.route_share raises."""
         record = self._shares.holding(share).record
         if model not in record.models:
             raise InvalidInput(f"share {record.label!r} is for {', '.join(record.models)}, and not for {model!r}")
@@ -43,14 +43,14 @@ class ShareRouting:
                 f"share {record.label!r} is for version {record.version} of {model!r} alone, and keeps it: revoke it "
                 "and share the model without a version to route its calls"
             )
-        result = await self._versions.route_share(model, record.id, weights, wait=wait)
+        result = await self._engine.routing.route_share(model, record.id, weights, wait=wait)
         await self.tidy()
         return result
 
     def of(self, model: str) -> dict[str, dict[str, float]]:
         """By the label of a share that holds, which part of its calls which version gets; the rest is as of others."""
         labels = {record.id: record.label for record in self._holding()}
-        plan = self._versions.plan(model)
+        plan = self._engine.versions.plan(model)
         return {
             labels[share]: {version: weight_of(places) for version, places in spans.items()}
             for share, spans in plan.shares.items()
@@ -70,12 +70,12 @@ class ShareRouting:
             self._timer = None
         holding = {record.id: record for record in self._holding()}
         due_s = []
-        for model, routed in self._versions.for_shares().items():
+        for model, routed in self._engine.routing.for_shares().items():
             due_s += [holding[each].expires_at - self._wall() for each in routed if each in holding]
             if routed <= holding.keys():
                 continue
             try:
-                await self._versions.keep_shares(model, holding.keys())
+                await self._engine.routing.keep_shares(model, holding.keys())
             except WorkbenchError as error:
                 log.warning("how calls of shares of %s that ended were routed is not forgotten: %s", model, error)
                 due_s.append(LATER_S)

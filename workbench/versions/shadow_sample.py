@@ -14,15 +14,15 @@ from workbench.versions.traffic_split import SLOTS, STEP, slot_of
 def check_shadow(shadow: ShadowPlan) -> None:
     """InvalidInput for a part that is none, or too many examples."""
     check_model_version(shadow.version)
-    part, keep = shadow.part, shadow.keep_rows
+    part = shadow.part
     if isinstance(part, bool) or not 0 < part <= 1:
         raise InvalidInput(f"the part of the calls that is copied must be from 0 to 1 (0 % to 100 %), got {part!r}")
-    if isinstance(keep, bool) or not 0 <= keep <= MOST_KEPT_ROWS:
-        raise InvalidInput(f"keep_rows must be from 0 to {MOST_KEPT_ROWS}, got {keep!r}")
+    _check_keep_rows(shadow.keep_rows)
 
 
 def shadow_asked(asked: Mapping[str, float], by: str, keep_rows: int) -> ShadowPlan | None:
-    """The shadow of {"2": 0.25}; None where it is to end: {} or a part of 0. InvalidInput for several."""
+    """The shadow of {"2": 0.25}; None where it is to end: {} or a part of 0. InvalidInput for several, or too many
+    examples."""
     for version, part in asked.items():
         if isinstance(part, bool) or not 0 <= part <= 1:
             raise InvalidInput(f"the part of version {version[:20]} must be from 0 to 1 (0 % to 100 %), got {part!r}")
@@ -30,10 +30,16 @@ def shadow_asked(asked: Mapping[str, float], by: str, keep_rows: int) -> ShadowP
     if len(given) > 1:
         raise InvalidInput(f"one version can be the shadow of a model, and these are {len(given)}: {', '.join(given)}")
     for version, part in given.items():
+        _check_keep_rows(keep_rows)
         return ShadowPlan(version, part, by, keep_rows)
     if keep_rows:
         raise InvalidInput("keep_rows (--keep-rows) goes with a shadow, as shadow={'2': 0.25} (--shadow v2=25%)")
     return None
+
+
+def _check_keep_rows(keep: int) -> None:
+    if isinstance(keep, bool) or not 0 <= keep <= MOST_KEPT_ROWS:
+        raise InvalidInput(f"keep_rows must be from 0 to {MOST_KEPT_ROWS}, got {keep!r}")
 
 
 class ShadowSample:

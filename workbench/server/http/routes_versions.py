@@ -103,7 +103,7 @@ class VersionRoutes:
             call.noted.detail += f" for share {asked.share}"
             result = await self._shares.route(name, asked.share, asked.weights or {}, wait=asked.wait)
         else:
-            result = await self._engine.versions.route(
+            result = await self._engine.routing.route(
                 name,
                 asked.weights,
                 by=asked.by,
@@ -122,7 +122,7 @@ class VersionRoutes:
         return Response(200, await asyncio.to_thread(msgspec.json.encode, told))
 
     def _route_of(self, name: str, *, examples: bool) -> dict[str, Any]:
-        traffic = self._engine.versions.shadow(name)
+        traffic = self._engine.routing.shadow(name)
         kept = traffic.examples() if traffic is not None and examples else ()
         weights = {each.version: each.weight for each in self._engine.statuses(name) if each.weight}
         figures = traffic.figures() if traffic is not None else None
