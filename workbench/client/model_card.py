@@ -14,10 +14,12 @@ from workbench.client.table import Column, Table
 from workbench.core.description import Description, Graph, RunTimes
 from workbench.core.provenance import AnswerCheck
 from workbench.core.runtime import runtime_of_platform
+from workbench.errors import InvalidInput
 from workbench.visible_text import visible
 
 if TYPE_CHECKING:
     import pandas as pd
+    import plotly.graph_objects as go
 
 OUTPUT_CHECK = ("output", "rows", "max |diff|", "of its largest value", "rows over the tolerance", "flips", "NaN")
 
@@ -51,6 +53,21 @@ class ModelCard(Tabular, Card):
             for size, seconds in each.run_s.items()
         ]
         return pd.DataFrame(rows, columns=["shape", "rows", "run_s", "rows_per_s"])
+
+    def plot(self) -> go.Figure:
+        """Plot t(b), the time of one run by the rows of its batch, as a Plotly figure.
+
+        Raises InvalidInput where nothing was measured, as of a model that is not batched.
+        """
+        from workbench.client.plots import run_times
+
+        status, times = self.description.status, [each for each in self.description.run_times if each.run_s]
+        if not times:
+            raise InvalidInput(
+                f"no run times by batch size were measured of {status.name}, version {status.version}: they are "
+                "measured at warm-up, of models that are batched"
+            )
+        return run_times(status.name, times)
 
     def _repr_html_(self) -> str:
         card = Card._repr_html_(self)  # slots=True replaces the class, so a bare super() would refer to the old one

@@ -54,6 +54,9 @@ EITHER: Final[Mapping[str, str]] = {
 }
 """Hue -> its tone where the page's theme is not known: what a cell shows is kept, and opened in either."""
 
+WORDS: Final = "#767676"
+"""Words and axes of what a cell keeps: as far from white as from JupyterLab's black."""
+
 INKS: Final[Mapping[str, str]] = {
     "throughput": "blue",
     "due": "grey",

@@ -25,6 +25,7 @@ from workbench.versions.sequential_test import LEAST_CALLS, LEAST_SECONDS, Share
 
 if TYPE_CHECKING:
     import pandas as pd
+    import plotly.graph_objects as go
 
 LIVE_S: Final = 60.0
 """How long live traffic is watched where nothing is said."""
@@ -80,6 +81,29 @@ class VersionComparison(Rows[Figure]):
         self.ratio = ratio
         """Of rows that were given: how many times as long a call of the second version takes, and the interval of 95 %
         of that."""
+
+    def plot(self) -> go.Figure:
+        """Plot, of live traffic, how long calls of either version took; of rows, the ratio of the times.
+
+        Raises InvalidInput where neither was called.
+        """
+        from workbench.client.plotly_figures import short
+        from workbench.client.plots import RatioBar, latencies, ratios
+
+        if self.ratio is not None:
+            middle, low, high = self.ratio
+            hue = "red" if low > 1 else "green" if high < 1 else "grey"
+            bar = RatioBar("time of a call", middle, low, high, hue, f"{middle:.2f}x ({low:.2f}x to {high:.2f}x)")
+            first, second = (f"version {version}" for version in self.versions)
+            return ratios(f"{short(self.model)}: ratio, with an interval of 95 %", [bar], second, first)
+        found = () if self.live is None else (self.live.first, self.live.second)
+        if not any(each.calls for each in found):
+            raise InvalidInput(f"neither version of {self.model} was called, so there is nothing to plot")
+        versions = [
+            (self.model, version, each.latency.encode()["buckets"])
+            for version, each in zip(self.versions, found, strict=True)
+        ]
+        return latencies(versions, "Calls by how long they took")
 
     def to_pandas(self) -> pd.DataFrame:
         """Return one row per figure."""

@@ -93,11 +93,11 @@ class RecentFigures(Rows[VersionFigures]):
         return frame.astype({name: float for name in frame if str(name).endswith("_s") or name == "batch_rows"})
 
     def plot(self) -> go.Figure:
-        """Plot how long requests took, by model: a histogram of the window, as a plotly figure."""
+        """Plot how long requests took, by model: a histogram of the window, as a Plotly figure."""
         from workbench.client.plots import latencies
 
-        buckets = {f"{each.name}, version {each.version}": each.latency.get("buckets", {}) for each in self}
-        return latencies(buckets, self.window_s)
+        versions = [(each.name, each.version, each.latency.get("buckets", {})) for each in self]
+        return latencies(versions, f"Requests of the last {self.window_s:.0f} s by how long they took")
 
     def __repr__(self) -> str:
         if not self:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from workbench.client.formatting import counted, escape
-from workbench.client.palette import colour
+from workbench.client.palette import WORDS, colour
 from workbench.core.round_numbers import next_round
 
 Column = Sequence[float | None]
@@ -29,7 +29,6 @@ MOST_OF_TITLE = 44
 HEIGHT_OF_WORDS = 44
 """Height of a picture with nothing but a note."""
 
-_GREY = "#767676"
 _FONT = "font-family='system-ui, sans-serif'"
 _TOP, _BOTTOM = 64.0, 168.0
 _GUTTER = 20.0
@@ -78,7 +77,7 @@ def picture(model: str | None, history: History, window_s: float, words: str = "
     height = HEIGHT if len(times) > 1 else HEIGHT_OF_WORDS
     parts = [
         f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {WIDTH} {height}' width='{WIDTH}' height='{height}' "
-        f"role='img' aria-label='{label}' {_FONT} font-size='11' fill='{_GREY}'>",
+        f"role='img' aria-label='{label}' {_FONT} font-size='11' fill='{WORDS}'>",
         f"<title>{label}</title>",
         _text(0, 16, _clipped(title), "font-size='14' font-weight='600'"),
         _text(WIDTH, 16, about, "text-anchor='end'"),
@@ -147,7 +146,7 @@ def _drawn(
     start = times[-1] - window_s
     parts = [_text(left, 50, plot.title, "font-weight='600'")]
     for y, value in ((_TOP, top), ((_TOP + _BOTTOM) / 2, top / 2), (_BOTTOM, 0.0)):
-        parts.append(f"<path d='M{left:.1f} {y:.1f}h{width:.1f}' stroke='{_GREY}' stroke-opacity='.3'/>")
+        parts.append(f"<path d='M{left:.1f} {y:.1f}h{width:.1f}' stroke='{WORDS}' stroke-opacity='.3'/>")
         if value:
             parts.append(_text(left, y - 3, _said(plot, value), "font-size='9'"))
     at = left

@@ -13,6 +13,7 @@ import numpy as np
 from workbench.client.formatting import escape, milliseconds, text_lines
 from workbench.client.palette import EITHER
 from workbench.client.table import Cell, Column, Table, heading_html, output_html
+from workbench.errors import InvalidInput
 from workbench.loadtest.analysis.aggregate import Second
 from workbench.loadtest.analysis.bootstrap import LEAST_SECONDS, block_length, interval, resampled
 from workbench.loadtest.option_schema import DURATION
@@ -22,6 +23,7 @@ from workbench.visible_text import visible
 
 if TYPE_CHECKING:
     import pandas as pd
+    import plotly.graph_objects as go
 
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999}
 
@@ -131,6 +133,26 @@ class Comparison:
 
     def to_pandas(self) -> pd.DataFrame:
         return self.df
+
+    def plot(self) -> go.Figure:
+        """Plot the ratios with their intervals as a Plotly figure. Raises InvalidInput where nothing is compared."""
+        from workbench.client.plots import RatioBar, ratios
+
+        if not self.ratios:
+            raise InvalidInput(self.headline)
+        bars = [
+            RatioBar(
+                each.name,
+                each.ratio,
+                each.low,
+                each.high,
+                ("green" if each.better else "red") if each.shown else "grey",
+                f"{_shown(each, each.b)} to {_shown(each, each.a)}, {each.said()}",
+            )
+            for each in self.ratios
+        ]
+        first, second = _name(self.a, "the first"), _name(self.b, "the second")
+        return ratios("Ratios, with intervals of 95 %", bars, second, first)
 
     def __repr__(self) -> str:
         parts = [visible(self.headline)]

@@ -16,7 +16,7 @@ from workbench.core.histogram import Histogram
 from workbench.loadtest.analysis.aggregate import Second, together
 from workbench.loadtest.analysis.knee import METHOD, knee
 from workbench.loadtest.analysis.latency_breakdown import BREAKDOWN, stages_of
-from workbench.loadtest.store.run import Run
+from workbench.loadtest.store.run import Point, Run
 
 MOST_POINTS = 300
 """The most points of a timeline; those of longer runs cover several seconds each."""
@@ -40,7 +40,7 @@ class Series:
     """None leaves a gap."""
     colour: str = colour("throughput")
     kind: str = "line"
-    """"line", "bars", "points" (a line with marks) or "marks" (without a line)."""
+    """"line", "bars", "points" (a line with marks), "marks" (without a line), "front" (joins the best)."""
     labels: tuple[str, ...] = ()
     """A label for each point; those of the first series of marks are always visible."""
     thin: bool = False
@@ -190,6 +190,10 @@ def curve(run: Run) -> Chart | None:
     )
     values = [value for each in series for value in each.y if value]
     at = knee_of(run)
+    if any(point.settings for point in points) and len(best := unbeaten(points)) > 1:
+        y = tuple(_ms(point.figures.quantile(0.99)) for point in best)
+        x = tuple(point.figures.answered_per_s for point in best)
+        series = (*series, Series("none is better in both", x, y, colour("other"), "front", thin=True))
     return Chart(
         "curve",
         "Throughput and latency",
@@ -199,6 +203,19 @@ def curve(run: Run) -> Chart | None:
         () if at is None else ((run.points[at].figures.answered_per_s, f"knee: {run.points[at].label}"),),
         note="" if at is None else f"The knee is found with {METHOD}.",
     )
+
+
+def unbeaten(points: Sequence[Point]) -> list[Point]:
+    """The Pareto front of a sweep, by throughput: no other setting that held answers more with a p99 as low."""
+    held = [point for point in points if point.held] or list(points)
+    found: list[Point] = []
+    least = math.inf
+    for point in sorted(held, key=lambda each: (-each.figures.answered_per_s, each.figures.quantile(0.99) or 0.0)):
+        p99_s = point.figures.quantile(0.99)
+        if p99_s is not None and p99_s < least:
+            least = p99_s
+            found.append(point)
+    return found[::-1]
 
 
 def knee_of(run: Run) -> int | None:

@@ -153,7 +153,7 @@ class Report:
 
     @property
     def figures(self) -> dict[str, go.Figure]:
-        """The charts as static Plotly figures, by name."""
+        """The charts as Plotly figures, by name. Raises Unsupported where Plotly is not installed."""
         return {name: plotly_charts.figure(chart) for name, chart in self.charts.items()}
 
     def figure(self, name: str) -> go.Figure:
@@ -162,6 +162,14 @@ class Report:
         if name not in found:
             raise InvalidInput(f"this run has no figure {name[:40]!r}; there are {', '.join(found) or 'none'}")
         return plotly_charts.figure(found[name])
+
+    def plot(self, name: str | None = None) -> go.Figure:
+        """One of the figures; without a name the one that says most: "curve" of stairs, a search or a sweep, else
+        "percentiles". Raises InvalidInput where nothing was answered, and so nothing can be drawn."""
+        first = next((each for each in ("curve", "percentiles", "rate") if each in self.charts), "")
+        if name is None and not first:
+            raise InvalidInput("this run has no figures: nothing was asked")
+        return self.figure(name or first)
 
     # Keeping and handing on
 

@@ -101,7 +101,8 @@ def _line(series: Series, x: _Scale, y: _Scale) -> Iterator[str]:
             continue
         path = " ".join(f"{x(at):.1f},{y(value):.1f}" for at, value in run)
         width = 1 if series.thin else 1.8
-        yield f'<polyline points="{path}" fill="none" stroke="{series.colour}" stroke-width="{width}"/>'
+        dash = ' stroke-dasharray="2 3"' if series.kind == "front" else ""
+        yield f'<polyline points="{path}" fill="none" stroke="{series.colour}" stroke-width="{width}"{dash}/>'
     if series.kind in ("points", "marks"):
         labels = series.labels or ("",) * len(series.x)
         for at, value, label in zip(series.x, series.y, labels, strict=True):
