@@ -80,12 +80,3 @@ def test_who_waits_as_long_as_is_said_is_let_in(rate: float, pauses: list[float]
         now += pause
         while wait_s := bucket.take(now):
             now += wait_s + 1e-9
-
-
-@given(st.floats(0.01, 1000), st.integers(1, 8), st.lists(st.tuples(st.floats(-1, 3), st.booleans()), max_size=200))
-def test_one_by_one_is_as_several_of_one(rate: float, least: int, calls: list[tuple[float, bool]]) -> None:
-    either, bucket, now = RateBucket(rate, 0.0, least), RateBucket(rate, 0.0, least), 0.0
-    for pause, one in calls:
-        now += pause
-        wait_s = bucket.take(now)
-        assert (either.take_one(now) if one else either.take(now)) == pytest.approx(wait_s, abs=2e-9)

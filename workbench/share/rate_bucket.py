@@ -15,7 +15,7 @@ _INEXACT_S: Final = 1e-9
 class RateBucket:
     """Holds requests, or their rows, to `rate` a second. The bucket is full at first."""
 
-    __slots__ = ("_before_last_s", "_full_at", "_full_s", "_interval_s", "_now", "burst", "rate")
+    __slots__ = ("_full_at", "_full_s", "_interval_s", "_now", "burst", "rate")
 
     def __init__(self, rate: float, now: float, least: int = 1) -> None:
         """`least`: what a full bucket holds however small the rate is."""
@@ -24,8 +24,6 @@ class RateBucket:
         """What a full bucket holds."""
         self._interval_s = 1.0 / rate
         self._full_s = self.burst * self._interval_s
-        self._before_last_s = self._full_s - self._interval_s + _INEXACT_S
-        """Until it is full where one is left."""
         self._now = now
         self._full_at = now
         """When the bucket will be full again."""
@@ -51,19 +49,3 @@ class RateBucket:
             self._full_at += cost_s
             return 0.0
         return over_s
-
-    def take_one(self, now: float) -> float:
-        """The same of one, as each request takes it: in half the time."""
-        if now < self._now:
-            now = self._now
-        else:
-            self._now = now
-        full_at = self._full_at
-        ahead_s = full_at - now
-        if ahead_s <= 0:
-            self._full_at = now + self._interval_s
-            return 0.0
-        if ahead_s <= self._before_last_s:
-            self._full_at = full_at + self._interval_s
-            return 0.0
-        return ahead_s - self._before_last_s + _INEXACT_S

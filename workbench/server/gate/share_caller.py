@@ -145,7 +145,7 @@ class ShareCaller(Caller):
             )
         if self._quota is not None and (wait_s := self._quota.take(self._since_boot(), wall)):
             raise self._over_quota(self._quota.most_requests, "requests", wait_s)
-        if (bucket := self._bucket) is not None and (wait_s := bucket.take_one(now)):
+        if (bucket := self._bucket) is not None and (wait_s := bucket.take(now)):
             if self._quota is not None:
                 self._quota.give_back()
             raise self._over_rate(bucket, "requests", wait_s)
@@ -157,7 +157,7 @@ class ShareCaller(Caller):
 
     def pay(self) -> None:
         self.check_time()
-        if self._reads is not None and (wait_s := self._reads.take_one(self._clock())):
+        if self._reads is not None and (wait_s := self._reads.take(self._clock())):
             raise self._over_rate(self._reads, "reads", wait_s)
         self.requests += 1
         self.seen_at = self._wall()
