@@ -5,15 +5,17 @@ import sqlite3
 import stat
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from tests.helpers.full_disk import full_disk
 from workbench.core.audit_entry import AuditEntry
+from workbench.core.sqlite import migrate
 from workbench.errors import StorageError
 from workbench.server.audit import audit_store
-from workbench.server.audit.audit_store import KEPT_DAYS, AuditStore, audit_file
+from workbench.server.audit.audit_store import KEPT_DAYS, MIGRATIONS, AuditStore, audit_file
 
 
 def entry(at: float, action: str = "load") -> AuditEntry:
@@ -47,6 +49,39 @@ def test_rows_of_both_kinds_come_back_in_the_order_of_time(store: AuditStore) ->
     assert again.entries(now + 1.5, 10) == [entry(now + 2, "unload")]
     assert stat.S_IMODE(again.path.stat().st_mode) == 0o600
     again.close()
+
+
+def test_what_was_done_to_one_subject_is_found_among_much_else(store: AuditStore) -> None:
+    now = time.time()
+    wanted = [entry(now + at, action) for at, action in enumerate(("load", "rollback", "load"))]
+    others = [
+        dataclasses.replace(entry(now + 5), subject="irises"),
+        dataclasses.replace(entry(now + 6), outcome="conflict"),
+        entry(now + 7, "configure"),
+    ]
+    for row in (*wanted, *others):
+        store.add(row)
+    store.add_refusals([entry(now + 8)])
+    assert store.done_to("digits", {"load", "rollback"}, 10) == wanted
+    assert store.done_to("digits", {"load", "rollback"}, 2) == wanted[1:]
+    assert store.done_to("digits", {"load"}, 10) == [wanted[0], wanted[2]]
+    assert store.done_to("nobody", {"load"}, 10) == []
+
+
+def test_a_file_of_the_first_schema_is_taken_on_and_finds_by_subject_over_an_index(store: AuditStore) -> None:
+    now = time.time()
+    with closing(sqlite3.connect(store.path, isolation_level=None)) as old:
+        migrate(old, MIGRATIONS[:1])
+        old.execute(
+            "INSERT INTO actions (at, action, subject, detail, outcome, who, way, address, agent, count, since) "
+            "VALUES (?, 'load', 'digits', 'version 2', 'ok', 'owner', 'http', '127.0.0.1', '', 1, ?)",
+            (now, now),
+        )
+    store.add(entry(now + 1))
+    assert [each.at for each in store.done_to("digits", ["load"], 10)] == [now, now + 1]
+    with closing(sqlite3.connect(store.path)) as other:
+        plan = other.execute("EXPLAIN QUERY PLAN SELECT * FROM actions WHERE subject = 'digits' ORDER BY at").fetchall()
+    assert "actions_of_subject" in str(plan)
 
 
 @pytest.mark.parametrize("table", ["actions", "refusals"])

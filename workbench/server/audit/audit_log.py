@@ -11,7 +11,7 @@ import dataclasses
 import logging
 import re
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -131,6 +131,11 @@ class AuditLog:
         """The latest `limit` that ended at `since` or later, the oldest first. Raises StorageError."""
         await self.flush()
         return await asyncio.to_thread(self._store.entries, since, limit)
+
+    async def done_to(self, subject: str, actions: Collection[str], limit: int) -> list[AuditEntry]:
+        """The latest `limit` of these actions that were done to one subject, the oldest first. Raises StorageError."""
+        await self.flush()
+        return await asyncio.to_thread(self._store.done_to, self._text(subject), actions, limit)
 
     async def flush(self) -> None:
         """Write what is still to be written."""

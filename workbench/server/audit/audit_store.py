@@ -10,7 +10,7 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -58,7 +58,10 @@ def _table(name: str, most: int) -> tuple[str, ...]:
     )
 
 
-MIGRATIONS: Migrations = ((*_table("actions", MAX_ACTIONS), *_table("refusals", MAX_REFUSALS)),)
+MIGRATIONS: Migrations = (
+    (*_table("actions", MAX_ACTIONS), *_table("refusals", MAX_REFUSALS)),
+    ("CREATE INDEX actions_of_subject ON actions (subject, at)",),
+)
 
 
 def audit_file(folder: Path, key: str = "") -> Path:
@@ -93,20 +96,29 @@ class AuditStore:
 
     def entries(self, since: float, limit: int) -> list[AuditEntry]:
         """The latest `limit` that ended at `since` (Unix time) or later, the oldest first. Raises StorageError."""
+        return self._read(
+            "(SELECT * FROM actions UNION ALL SELECT * FROM refusals) WHERE at >= :since", since=since, limit=limit
+        )
+
+    def done_to(self, subject: str, actions: Collection[str], limit: int) -> list[AuditEntry]:
+        """The latest `limit` of these actions that were done to one subject, the oldest first. Raises StorageError."""
+        named = {f"action{at}": action for at, action in enumerate(actions)}
+        which = ", ".join(f":{name}" for name in named)
+        return self._read(
+            f"actions WHERE subject = :subject AND outcome = 'ok' AND action IN ({which})",
+            subject=subject,
+            limit=limit,
+            **named,
+        )
+
+    def _read(self, which: str, **given: object) -> list[AuditEntry]:
+        """The latest of `which` rows, the oldest first."""
+        asked = f"SELECT {', '.join(_COLUMNS)} FROM {which} ORDER BY at DESC, id DESC LIMIT :limit"
         with self._lock:
             if self._connection is None and not self.path.exists():
                 return []
-            columns = ", ".join(_COLUMNS)
             try:
-                rows = (
-                    self._opened()
-                    .execute(
-                        f"SELECT {columns} FROM (SELECT * FROM actions UNION ALL SELECT * FROM refusals) "
-                        "WHERE at >= :since ORDER BY at DESC, id DESC LIMIT :limit",
-                        {"since": since, "limit": limit},
-                    )
-                    .fetchall()
-                )
+                rows = self._opened().execute(asked, given).fetchall()
             except (sqlite3.Error, OSError) as error:
                 raise _storage_error(error) from None
         return [AuditEntry(*row) for row in reversed(rows)]

@@ -24,7 +24,6 @@ from workbench.server.share_routing import ShareRouting
 HISTORY = 50
 """The most actions that are told of one model."""
 
-_READ = 10_000
 _CHANGES = frozenset({"load", "commit", "unload", "rollback", "label", "route", "rollout"})
 
 
@@ -131,12 +130,9 @@ class VersionRoutes:
 
     async def _history(self, name: str) -> list[AuditEntry]:
         try:
-            entries = await self._service.audit.entries(0.0, _READ)
+            return await self._service.audit.done_to(name, _CHANGES, HISTORY)
         except StorageError:  # the versions are told all the same
             return []
-        return [each for each in entries if each.subject == name and each.outcome == "ok" and each.action in _CHANGES][
-            -HISTORY:
-        ]
 
 
 def _percents(parts: Mapping[str, float]) -> str:
