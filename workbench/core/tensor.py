@@ -19,6 +19,9 @@ Array: TypeAlias = NDArray[Any]
 
 BYTES = "BYTES"
 
+STRING_BYTES = 64
+"""What an element of BYTES takes in memory beside its text: a bytes object and its place in the array."""
+
 MAX_RANK = 32
 """Most dimensions of a tensor; every version of numpy can hold as many."""
 
@@ -74,3 +77,8 @@ def element_count(shape: tuple[int, ...]) -> int:
     for size in shape:
         count *= size
     return count
+
+
+def memory_bytes(array: Array) -> int:
+    """What an array's elements take in memory; those of BYTES are looked at one by one."""
+    return sum(STRING_BYTES + len(each) for each in array.flat) if array.dtype.hasobject else array.nbytes

@@ -20,7 +20,7 @@ import numpy as np
 
 from workbench.core.messages import InferRequest, InferResponse
 from workbench.core.shadow_figures import DropReason, ShadowExample, ShadowFigures
-from workbench.core.tensor import Array
+from workbench.core.tensor import Array, memory_bytes
 from workbench.core.version_plan import ShadowPlan
 from workbench.engine.admission import Admitted
 from workbench.engine.copy_lane import CopyLane
@@ -52,9 +52,6 @@ GATHER_S = 1e-3
 
 LOOK_S = 5e-3
 """Until one looks again where there was none."""
-
-_TEXT_BYTES = 64
-"""What an element of BYTES takes beside its octets."""
 
 
 class CopyBudget:
@@ -145,7 +142,7 @@ class ShadowTraffic:
         if response.timings.ran_s:
             self._pace.answered(response.timings.ran_s)
         answer, size = _held(response.outputs)
-        size += sum(_size(array) for array in request.inputs.values())
+        size += sum(memory_bytes(array) for array in request.inputs.values())
         if not self._budget.take(size):
             self._dropped[DropReason.LARGE if not self._budget.held else DropReason.BUSY] += 1
             return
@@ -345,9 +342,5 @@ def _held(outputs: Mapping[str, Array]) -> tuple[Mapping[str, Array], int]:
         if isinstance(base, np.ndarray) and base.nbytes > 2 * array.nbytes:
             array = array.copy()
         held[name] = array
-        size += _size(array)
+        size += memory_bytes(array)
     return held, size
-
-
-def _size(array: Array) -> int:
-    return sum(_TEXT_BYTES + len(each) for each in array.flat) if array.dtype.hasobject else array.nbytes

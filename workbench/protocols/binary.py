@@ -11,14 +11,11 @@ from typing import Final
 
 import numpy as np
 
-from workbench.core.tensor import BYTES, DTYPES, Array
+from workbench.core.tensor import BYTES, DTYPES, STRING_BYTES, Array
 from workbench.core.turns import give_way
 from workbench.errors import InvalidInput, TooLarge
 
 _LENGTH: Final = struct.Struct("<I")
-
-_STRING_BYTES: Final = 64
-"""Memory of an element of BYTES beside its text: a bytes object and its place in the array."""
 
 _MANY = 1024
 """From as many elements on, it is worth a look whether they repeat a few."""
@@ -61,7 +58,7 @@ def array_from_bytes(
 
 def string_bytes(count: int, size: int) -> int:
     """Return the memory that a BYTES tensor of `count` elements takes, which have `size` bytes together."""
-    return _STRING_BYTES * count + size
+    return STRING_BYTES * count + size
 
 
 def raw_bytes(start: int, size: int, datatype: str, count: int) -> int:

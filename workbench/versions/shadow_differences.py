@@ -18,7 +18,7 @@ from typing import Final, TypeAlias
 import numpy as np
 
 from workbench.core.shadow_figures import ShadowExample, ShadowOutput
-from workbench.core.tensor import Array
+from workbench.core.tensor import Array, memory_bytes
 from workbench.versions.output_agreement import OutputAgreement, agreement
 
 EXAMPLE_BYTES: Final = 16 << 20
@@ -119,7 +119,7 @@ class ShadowDifferences:
 
     def _keep(self, example: ShadowExample) -> None:
         size = sum(
-            _size(array) for part in (example.inputs, example.serving, example.shadow) for array in part.values()
+            memory_bytes(array) for part in (example.inputs, example.serving, example.shadow) for array in part.values()
         )
         digest = _digest(example.inputs)
         if not self.keep_rows or digest in self._held or size > EXAMPLE_BYTES or badness(example) <= self.worse_than:
@@ -253,10 +253,6 @@ def _are_rows(outputs: Arrays) -> bool:
 def _row(array: Array, at: int, rows: int) -> Array:
     """A copy of the one row, or of all where they are not these rows."""
     return (array[at : at + 1] if array.ndim and len(array) == rows else array).copy()
-
-
-def _size(array: Array) -> int:
-    return sum(64 + len(each) for each in array.flat) if array.dtype.hasobject else array.nbytes
 
 
 def _digest(inputs: Arrays) -> bytes:
