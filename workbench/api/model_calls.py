@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from workbench.api.service_handle import ServiceHandle, run_told, version_of
-from workbench.errors import InvalidInput
+from workbench.errors import InvalidInput, WorkbenchError
 
 if TYPE_CHECKING:
+    from workbench.client.client import AsyncClient
     from workbench.client.futures import Job
     from workbench.client.load_progress import LoadProgress, Told
     from workbench.client.model_card import ModelCard
@@ -69,8 +72,8 @@ class ModelCalls(ServiceHandle):
         given = {"device": device, "max_batch": max_batch, "delay": delay, "instances": instances, **settings}
         config = settings_from(given)
 
-        def call(told: LoadProgress) -> Coroutine[Any, Any, LoadReport]:
-            return load(
+        async def call(told: LoadProgress) -> LoadReport:
+            report = await load(
                 self._client,
                 name,
                 source,
@@ -85,6 +88,7 @@ class ModelCalls(ServiceHandle):
                 signature=signature,
                 route=route,
             )
+            return await _with_whose(self._client, report)
 
         return run_told(f"load {name}", call, progress)
 
@@ -273,3 +277,19 @@ class ModelCalls(ServiceHandle):
         if not config:
             raise InvalidInput("set needs at least one setting, as max_batch=32")
         return model_card(sync.run(self._client.configure(name, config)).status)
+
+
+async def _with_whose(client: AsyncClient, report: LoadReport) -> LoadReport:
+    """The report with whose version was replaced. A service that does not tell, as an older one, changes nothing."""
+    from workbench.client.replaced_load import replaced_note
+    from workbench.client.user_agent import user_agent
+
+    status, previous = report.status, report.previous
+    if report.unchanged or not status.routed or previous in (None, status.version):
+        return report
+    assert previous is not None
+    try:
+        history = (await client.versions(status.name)).history
+    except WorkbenchError:
+        return report
+    return replace(report, replaced=replaced_note(status.name, previous, history, user_agent(), time.time()))

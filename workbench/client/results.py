@@ -329,6 +329,8 @@ class LoadReport:
     """How it was compared with the original, with the largest difference: one clause."""
     details: tuple[str, ...] = ()
     """A sentence for each comparison: on which rows, and what came of it."""
+    replaced: str = ""
+    """Whose version it replaced and when that was loaded, where it was another notebook's; one line."""
 
     @property
     def version(self) -> str:
@@ -359,7 +361,7 @@ class LoadReport:
 
     def _lines(self) -> list[str]:
         signature = self.status.signature
-        lines = [self._serving() if self.exported and not self.unchanged else "", self._checks()]
+        lines = [self._serving() if self.exported and not self.unchanged else "", self.replaced, self._checks()]
         if signature is not None and not self.unchanged:
             takes = ", ".join(map(describe, signature.inputs))
             gives = ", ".join(map(describe, signature.outputs))
