@@ -196,3 +196,13 @@ def test_a_report_tells_a_delay_that_was_asked_for() -> None:
 def test_a_status_shows_itself_in_one_line() -> None:
     assert repr(status(device="cpu")) == "<ModelStatus m, version 1: Ready on cpu>"
     assert repr(status(state=ModelState.FAILED, reason="why")) == "<ModelStatus m, version 1: Failed, why>"
+
+
+def test_a_load_says_how_many_rows_a_batch_has_and_why_one_click_away() -> None:
+    why = "rows that wait are joined, up to 64, the fastest size measured"
+    batched = LoadReport(status(batching=why, max_batch_size=64), False, None, 0.5)
+    assert "batches of up to 64 rows" in repr(batched) and why not in repr(batched)
+    assert f"batches of up to 64 rows</summary><div>{why}</div></details>" in batched._repr_html_()
+    alone = LoadReport(status(batching="its rows change each other"), False, None, 0.5)
+    assert "its rows change each other" in repr(alone), "of what is not batched the reason is what matters"
+    assert "<details" not in alone._repr_html_()

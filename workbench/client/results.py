@@ -360,6 +360,7 @@ class LoadReport:
         return f"{self.status.name} version {self.version} serves{where}{instead}{took}"
 
     def _lines(self) -> list[str]:
+        """What is said below the headline, a line each."""
         signature = self.status.signature
         lines = [self._serving() if self.exported and not self.unchanged else "", self.replaced, self._checks()]
         if signature is not None and not self.unchanged:
@@ -367,8 +368,14 @@ class LoadReport:
             gives = ", ".join(map(describe, signature.outputs))
             delay = self.status.config.max_queue_delay_s
             waits = f"a batch may wait {milliseconds(delay)} to grow" if delay else ""
-            lines += [f"{takes} → {gives}", self.status.batching, waits, *self.status.notes]
+            lines += [f"{takes} → {gives}", self._batches, waits, *self.status.notes]
         return [line for line in lines if line]
+
+    @property
+    def _batches(self) -> str:
+        """The most rows of a batch, of which `%infer show` has the reason; where there are none, why."""
+        rows = self.status.max_batch_size
+        return f"batches of up to {counted(rows, 'row')}" if rows > 1 else self.status.batching
 
     def _checks(self) -> str:
         """The first comparison, and how many more there were; `%infer show` has the sums by output."""
@@ -380,8 +387,15 @@ class LoadReport:
         return text_lines([self._headline(), *(f"  {line}" for line in self._lines())])
 
     def _repr_html_(self) -> str:
-        lines = "".join(f"<br><small>{escape(line)}</small>" for line in self._lines())
-        return output_html(heading_html(self._headline()) + lines.removeprefix("<br>"))
+        lines = "".join(f"<div><small>{self._line_html(line)}</small></div>" for line in self._lines())
+        return output_html(heading_html(self._headline()) + lines)
+
+    def _line_html(self, line: str) -> str:
+        """A line; that of the batches unfolds to the reason."""
+        if line != self._batches or not self.status.batching or line == self.status.batching:
+            return escape(line)
+        summary = f'<summary style="display:list-item;margin:0">{escape(line)}</summary>'
+        return f'<details style="margin:0">{summary}<div>{escape(self.status.batching)}</div></details>'
 
 
 class Lines(tuple[str, ...]):
