@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,8 @@ def test_files_and_folders_of_either_layout_are_found(sources: Sources, tmp_path
         ("pipe", "is no regular file"),
         ("zeros", "is no regular file"),
         ("holds-a-pipe", "is no regular file"),
-        ("empty", "'empty' holds no model.onnx or model.ort"),
+        ("empty", "the folder 'empty' holds no model.onnx or model.ort"),
+        ("notes.zip", "the zip holds no model.onnx or model.ort"),
     ],
 )
 def test_a_path_that_leads_to_no_model_is_refused_at_once(
@@ -47,6 +49,8 @@ def test_a_path_that_leads_to_no_model_is_refused_at_once(
     for folder in ("empty", "holds-a-pipe"):
         (tmp_path / folder).mkdir()
     (tmp_path / "file.onnx").write_bytes(b"")
+    with zipfile.ZipFile(tmp_path / "notes.zip", "w") as archive:
+        archive.writestr("notes.txt", "a")
     (tmp_path / "circle").symlink_to("circle")
     (tmp_path / "zeros").symlink_to("/dev/zero")
     for pipe in ("pipe", "holds-a-pipe/model.onnx"):

@@ -142,12 +142,13 @@ class Sources:
             if not _is_packed(file):
                 return self._alone(name, self._store.add_file(file))
             with self._store.unpacked(file, name) as folder:
-                return self._in_folder(name, folder)
+                return self._in_folder(name, folder, "the zip")
         return self._in_folder(name, source)
 
-    def _in_folder(self, name: str, folder: Path) -> Found:
+    def _in_folder(self, name: str, folder: Path, called: str = "") -> Found:
         """A folder with a model's file, or with VERSION/model.onnx; with one model's file whatever it is called; or a
-        repository that holds NAME, or one model."""
+        repository that holds NAME, or one model. Errors call it `called`, else by its name."""
+        called = called or f"the folder {folder.name[:80]!r}"
         for runtime in runtimes():
             file = folder / runtime.model_file
             if (mode := _mode(file)) is not None:
@@ -163,10 +164,10 @@ class Sources:
             return self._copied(name, inner, name if name in names else names[0])
         if names:
             raise InvalidInput(
-                f"the folder {folder.name[:80]!r} is a repository of {', '.join(names[:8])}, and none of these is "
+                f"{called} is a repository of {', '.join(names[:8])}, and none of these is "
                 f"called {name!r}: name the folder of one, or serve all (jupyter-infer serve --model-repository)"
             )
-        raise InvalidInput(f"the folder {folder.name[:80]!r} holds no {model_files()}, and no folder VERSION/ with one")
+        raise InvalidInput(f"{called} holds no {model_files()}, and no folder VERSION/ with one")
 
     def _described(self, name: str, file: Path, folder: Path) -> Found:
         said = describe(folder, folder)
