@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -133,14 +134,14 @@ def converter_for(source: object) -> Converter:
     packages = {cls.__module__.split(".")[0] for cls in type(source).__mro__}
     if packages & _OF_DATA and hasattr(source, "__array__") and not callable(source):  # numpy.poly1d is called
         raise InvalidInput(
-            f"{_article(source)} holds data, not a model; load what was trained on it, and give the data to predict"
+            f"{article(source)} holds data, not a model; load what was trained on it, and give the data to predict"
         )
     parts = source if isinstance(source, tuple) else (source,)  # a pair (model, tokenizer)
     for package in (cls.__module__.split(".")[0] for each in parts for cls in type(each).__mro__):
         if package in CONVERTERS:
             return _imported(CONVERTERS[package])
     raise Unsupported(
-        f"{_article(source)} cannot be loaded; a model is a path to an .onnx file, its bytes, an onnx.ModelProto, "
+        f"{article(source)} cannot be loaded; a model is a path to an .onnx file, its bytes, an onnx.ModelProto, "
         f"a function, or an object of {_LIBRARIES}"
     )
 
@@ -159,9 +160,16 @@ def _imported(reference: str) -> Converter:
     return cast(Converter, getattr(importlib.import_module(module), function))
 
 
-def _article(source: object) -> str:
+def article(source: object) -> str:
+    """What it is, as "an ndarray"."""
     name = type(source).__name__
-    return f"{'an' if name[:1] in 'AEIOUaeioX' or name == 'ndarray' else 'a'} {name}"
+    return f"{'an' if (name[:1] in 'AEIOaeioX' or name == 'ndarray') else 'a'} {name}"
+
+
+def variable_of(source: object, otherwise: str) -> str:
+    """The notebook's variable that holds it, for a line to paste."""
+    space = dict(vars(sys.modules["__main__"]))
+    return next((name for name, each in space.items() if each is source and not name.startswith("_")), otherwise)
 
 
 def words(error: Exception) -> str:

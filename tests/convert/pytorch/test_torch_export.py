@@ -169,7 +169,7 @@ def test_a_module_that_answers_by_chance_is_refused() -> None:
 def test_without_an_example_the_first_layer_says_what_it_takes_or_the_error_asks() -> None:
     report, _ = loaded(nn.Sequential(nn.Linear(8, 4), nn.ReLU()))
     assert "made-up rows" in report.compared
-    with pytest.raises(InvalidInput, match=r"--example torch.randn\(2, 3, 224, 224\)"):
+    with pytest.raises(InvalidInput, match=r"load NAME net --example torch.randn\(2, 3, 224, 224\)"):
         loaded(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten()))
 
 

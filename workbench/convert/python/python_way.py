@@ -8,7 +8,7 @@ import sys
 from types import ModuleType
 from typing import Any
 
-from workbench.convert.converters import CONVERTERS
+from workbench.convert.converters import CONVERTERS, variable_of
 from workbench.convert.python.python_values import importable
 from workbench.errors import Unsupported
 
@@ -34,7 +34,10 @@ def python_way(source: object) -> tuple[str, str]:
     if not (why := _kept_here(source)):
         if any(callable(getattr(source, method, None)) for method in _ANSWERS):
             return "serve it as Python: %infer load NAME obj --as-python --sample X[:5] (as_python=True)", ""
-        return "serve what it does as a function, by a cell like this:", f"{_HEAD}    return {_name_of(source)}{call}"
+        return (
+            "serve what it does as a function, by a cell like this:",
+            f"{_HEAD}    return {variable_of(source, 'obj')}{call}",
+        )
     name, reason = type(source).__name__, why.partition(";")[0]
     known = any(cls.__module__.partition(".")[0] in CONVERTERS for cls in type(source).__mro__)
     if known or name not in vars(sys.modules["__main__"]):  # what it learned would be lost, or only they can make it
@@ -86,9 +89,3 @@ def _takes_one(method: Any) -> bool:
     except (TypeError, ValueError):
         return False
     return True
-
-
-def _name_of(source: object) -> str:
-    """The variable of the notebook that holds it."""
-    space = dict(vars(sys.modules["__main__"]))
-    return next((name for name, each in space.items() if each is source and not name.startswith("_")), "obj")

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from workbench.convert.converters import variable_of
 from workbench.errors import InvalidInput
 
 
@@ -78,10 +79,11 @@ def first_layer_example(module: torch.nn.Module) -> Example | None:
     return example if _runs(module, example) else None
 
 
-def needs_example(module: torch.nn.Module, kind: str, name: str = "net") -> InvalidInput:
+def needs_example(module: torch.nn.Module, kind: str) -> InvalidInput:
     """The error that asks for one, with a line to paste."""
+    name = variable_of(module, "net")
     return InvalidInput(
-        f"an export of {kind} needs one example of its input; give one, as %infer load {name} {name} --example "
+        f"an export of {kind} needs one example of its input; give one, as %infer load NAME {name} --example "
         f"{_guess(module)} (sample=... in Python)"
     )
 
