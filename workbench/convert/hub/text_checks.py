@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from workbench.convert.converters import Check
+from workbench.convert.converters import Check, article
 from workbench.core.tensor import Array
 from workbench.errors import InvalidInput
 
@@ -47,13 +47,21 @@ def made_up_texts(tokenizer: Any, max_length: int) -> list[str]:
 
 
 def given_texts(sample: Any) -> list[str]:
-    """The texts of a sample: one, a list, an array or a Series of them. Raises InvalidInput."""
-    texts = [sample] if isinstance(sample, str) else list(np.asarray(sample, dtype=object).reshape(-1)[:MOST_TEXTS])
+    """The texts of a sample: one, a list, an array or a Series of them, or these as `text` of a dict.
+
+    Raises InvalidInput."""
+    if isinstance(sample, Mapping):
+        sample = sample.get("text", sample)
+    texts: list[Any] = (
+        [sample]
+        if isinstance(sample, str | Mapping)
+        else list(np.asarray(sample, dtype=object).reshape(-1)[:MOST_TEXTS])
+    )
     wrong = [each for each in texts if not isinstance(each, str)]
     if wrong or not texts:
         raise InvalidInput(
             "sample takes texts, as predict takes them"
-            + (f"; a {type(wrong[0]).__name__} was given" if wrong else "; this holds none")
+            + (f"; {article(wrong[0])} was given" if wrong else "; this holds none")
         )
     return texts
 
