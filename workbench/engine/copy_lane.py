@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from workbench.core.messages import ReleaseReason
 from workbench.core.ports import Session
-from workbench.core.run_marks import RunMark
+from workbench.core.run_marks import ModelKey, RunMark, RunMarks
 from workbench.core.threads import in_thread
 from workbench.engine.admission import ShapeKey
 from workbench.engine.arbiter import SchedulerHandle
@@ -101,6 +101,67 @@ class CopyLane:
             self._left -= count
             if not self._left:
                 self._idle.set()
+
+
+class CopyLanes:
+    """The lanes of one model: the one that is open, and those that were left with a run under way. Belongs to the
+    event loop's thread."""
+
+    def __init__(self, name: str, marks: RunMarks, clock: Callable[[], float]) -> None:
+        self._name = name
+        self._marks = marks
+        self._clock = clock
+        self._open: CopyLane | None = None
+        self._left: list[CopyLane] = []
+
+    def open(
+        self, key: ModelKey, sessions: Sequence[Session], place: SchedulerHandle, deliver: Callable[[Done], None]
+    ) -> CopyLane:
+        """Open until `leave`; there is one at a time. `configure` is still due."""
+        assert self._open is None
+        self._open = CopyLane(self._name, sessions, place, self._marks.take(key), self._clock, deliver)
+        return self._open
+
+    def configure(self, policy: BatchPolicy, cores: int, share: float) -> None:
+        """As `CopyLane.configure`, of the one that is open."""
+        if self._open is not None:
+            self._open.configure(policy, cores, share)
+
+    def leave(self) -> None:
+        """Run no copy any more; one under way ends by itself."""
+        if self._open is not None:
+            self._open.leave()
+            self._left.append(self._open)
+            self._open = None
+
+    async def wait(self) -> None:
+        """After `leave`, until nothing is under way, or `busy` tells of a run that does not end."""
+        for lane in self._all():
+            await lane.wait()
+
+    @property
+    def busy(self) -> bool:
+        """True while a run may need the sessions."""
+        return bool(self._all())
+
+    def longest_run_s(self) -> float:
+        """As `CopyLane.longest_run_s`, of all."""
+        return max((lane.longest_run_s() for lane in self._all()), default=0.0)
+
+    def interrupt(self, limit_s: float, reason: str) -> bool:
+        """As `Executor.interrupt`, of all."""
+        told = [lane.interrupt(limit_s, reason) for lane in self._all()]
+        return any(told)
+
+    def _all(self) -> list[CopyLane]:
+        self._left = [each for each in self._left if not self._gone(each)]
+        return [*self._left, *([self._open] if self._open is not None else [])]
+
+    def _gone(self, lane: CopyLane) -> bool:
+        if lane.busy:
+            return False
+        self._marks.give_back(lane.mark)
+        return True
 
 
 class _AllAtOnce:

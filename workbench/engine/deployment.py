@@ -29,7 +29,7 @@ from workbench.engine.batcher import Batcher, QueuePolicy
 from workbench.engine.callability import uncallable
 from workbench.engine.caller_breakers import CallerBreakers
 from workbench.engine.circuit_breaker import BreakerPolicy
-from workbench.engine.copy_lane import CopyLane
+from workbench.engine.copy_lane import CopyLane, CopyLanes
 from workbench.engine.costs import CostTable
 from workbench.engine.empty_requests import NO_RUN
 from workbench.engine.executor import Done, Executor
@@ -132,8 +132,7 @@ class Deployment:
         self._policy: BatchPolicy = AlonePolicy(self._costs)
         self._batcher = Batcher(self._policy, _queue_policy(config), clock)
         self._executor: Executor | None = None
-        self._lane: CopyLane | None = None
-        self._left_lanes: list[CopyLane] = []
+        self._lanes = CopyLanes(name, marks, clock)
         self.shadow_figures: Callable[[], ShadowFigures] | None = None
         """Tells of the copies that it gets as a shadow; None: it gets none."""
         self._marks = marks
@@ -240,31 +239,15 @@ class Deployment:
 
     def open_lane(self, deliver: Callable[[Done], None]) -> CopyLane:
         """Its way for copies, which is in none of its figures. Open until `end_copies` or `close`."""
-        assert self._lane is None
         place = self._arbiters.of(self._device).place(self._layout.cores, self.config.device_share, yields=True)
-        mark = self._marks.take(self.key)
-        self._lane = CopyLane(self.name, self._sessions, place, mark, self._clock, deliver)
-        self._lane.configure(self._policy, self._layout.cores, self.config.device_share)
-        return self._lane
+        lane = self._lanes.open(self.key, self._sessions, place, deliver)
+        self._lanes.configure(self._policy, self._layout.cores, self.config.device_share)
+        return lane
 
     def end_copies(self) -> None:
         """Run no copy any more; one under way ends by itself, before the sessions are closed."""
         self.shadow_figures = None
-        if self._lane is not None:
-            self._lane.leave()
-            self._left_lanes.append(self._lane)
-            self._lane = None
-
-    def _lanes(self) -> list[CopyLane]:
-        """Also those that were left with a run under way."""
-        self._left_lanes = [each for each in self._left_lanes if not self._gone(each)]
-        return [*self._left_lanes, *([self._lane] if self._lane is not None else [])]
-
-    def _gone(self, lane: CopyLane) -> bool:
-        if lane.busy:
-            return False
-        self._marks.give_back(lane.mark)
-        return True
+        self._lanes.leave()
 
     # How a batch comes about
 
@@ -554,7 +537,7 @@ class Deployment:
         if self._warming_since is not None:
             began.append(self._warming_since)
         longest_s = self._clock() - min(began) if began else 0.0
-        return max((longest_s, *(lane.longest_run_s() for lane in self._lanes())))
+        return max(longest_s, self._lanes.longest_run_s())
 
     def stuck_caller(self, limit_s: float) -> str:
         """The share all of whose the runs are that take longer; empty: the owner's, or several callers'."""
@@ -566,7 +549,7 @@ class Deployment:
         """Have the runtime end runs that take longer, whose callers get DeadlineExceeded. True where it was told of
         one for the first time; whether it ends is seen by `longest_run_s`."""
         reason = f"a run of model {self.name!r} did not end within {limit_s:g} s (run_limit_s), and was ended"
-        told = [lane.interrupt(limit_s, reason) for lane in self._lanes()]
+        told = [self._lanes.interrupt(limit_s, reason)]
         if self._executor is not None:
             told.append(self._executor.interrupt(limit_s, reason))
         return any(told)
@@ -589,9 +572,8 @@ class Deployment:
             self._executor.resize(0)
         sessions, self._sessions = self._sessions, []
         self.end_copies()
-        for lane in self._lanes():
-            await lane.wait()
-        if self._outstanding == 0 and not self._lanes():
+        await self._lanes.wait()
+        if self._outstanding == 0 and not self._lanes.busy:
             if self._mark is not None:
                 self._marks.give_back(self._mark)
             for session in sessions:
@@ -671,8 +653,7 @@ class Deployment:
         self._policy = policy_for(config, batched, self._costs)
         self._place.set(self._layout.cores, config.device_share)
         self._batcher.configure(self._policy, _queue_policy(config), self._place, self._layout.runners)
-        if self._lane is not None:
-            self._lane.configure(self._policy, self._layout.cores, config.device_share)
+        self._lanes.configure(self._policy, self._layout.cores, config.device_share)
         rows = config.max_batch_size if batched else 0
         self._breakers.configure(_breaker_policy(config))
         self._admission = Admission(self.signature, rows, aborts_on_empty=self._aborts_on_empty)
