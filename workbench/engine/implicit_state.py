@@ -11,10 +11,11 @@ import numpy as np
 
 from workbench.core.messages import SequenceStep
 from workbench.core.model import FREE, Signature, TensorSpec
-from workbench.core.ports import Interruptible, Placed, Session, Trimmable
+from workbench.core.ports import Session
 from workbench.core.sequence_config import CORRID, Control, ControlKind, ImplicitStateConfig
 from workbench.core.tensor import BYTES, DTYPES, Array, element_count
 from workbench.engine.warmup_requests import raw_elements
+from workbench.engine.wrapped_session import WrappedSession
 from workbench.errors import ExecutionError, InvalidInput, ModelError
 from workbench.repository.layout import TRITON_FILE
 from workbench.repository.model_metadata import ModelMetadata
@@ -129,32 +130,15 @@ def state_bytes(state: State | None) -> int:
     return size
 
 
-class SequenceSession:
-    """Implements core.ports.Session over another one, whose controls and states are filled in where they lack."""
+class SequenceSession(WrappedSession):
+    """Stands over a session, whose controls and states are filled in where they lack."""
 
     def __init__(self, session: Session, states: ImplicitState) -> None:
-        self.platform = session.platform
-        self.signature = states.tried
-        self.device = session.device
-        self.runner_threads = session.runner_threads
-        self.notes = session.notes
-        self.placement: Mapping[str, Mapping[str, int]] = session.placement if isinstance(session, Placed) else {}
-        self._session = session
+        super().__init__(session, states.tried)
         self._states = states
 
     def run(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
         return self._session.run(self._states.filled(inputs), outputs)
-
-    def interrupt(self, thread: int) -> None:
-        if isinstance(self._session, Interruptible):
-            self._session.interrupt(thread)
-
-    def trim(self) -> None:
-        if isinstance(self._session, Trimmable):
-            self._session.trim()
-
-    def close(self) -> None:
-        self._session.close()
 
 
 def _told(control: Control, shape: tuple[int, ...], flags: Mapping[ControlKind, bool]) -> Array:

@@ -6,9 +6,10 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 from workbench.core.model import FREE, Signature, TensorSpec
-from workbench.core.ports import Interruptible, Placed, Session, Trimmable
+from workbench.core.ports import Session
 from workbench.core.tensor import Array
 from workbench.core.triton_config import Declared, TritonConfig, fits
+from workbench.engine.wrapped_session import WrappedSession
 from workbench.errors import InvalidInput
 
 
@@ -54,18 +55,12 @@ def _filled(shape: tuple[int, ...], declared: Declared, batched: bool) -> tuple[
     return tuple(size if found == FREE else found for size, found in zip(said, shape, strict=True))
 
 
-class ReshapeAdapter:
-    """Implements core.ports.Session over another one, whose tensors hold the same elements in other shapes."""
+class ReshapeAdapter(WrappedSession):
+    """Stands over a session, whose tensors hold the same elements in other shapes."""
 
     def __init__(self, session: Session, signature: Signature, given: Sequence[TensorSpec], batched: bool) -> None:
         """`signature` as callers have it, `given` the inputs as the model is to have them."""
-        self.platform = session.platform
-        self.signature = signature
-        self.device = session.device
-        self.runner_threads = session.runner_threads
-        self.notes = session.notes
-        self.placement: Mapping[str, Mapping[str, int]] = session.placement if isinstance(session, Placed) else {}
-        self._session = session
+        super().__init__(session, signature)
         self._batched = batched
         self._inputs = _changes(signature.inputs, given)
         self._outputs = _changes(session.signature.outputs, signature.outputs)
@@ -74,17 +69,6 @@ class ReshapeAdapter:
         changed = {name: self._shaped(name, array, self._inputs) for name, array in inputs.items()}
         results = self._session.run(changed, outputs)
         return [self._shaped(name, array, self._outputs) for name, array in zip(outputs, results, strict=True)]
-
-    def interrupt(self, thread: int) -> None:
-        if isinstance(self._session, Interruptible):
-            self._session.interrupt(thread)
-
-    def trim(self) -> None:
-        if isinstance(self._session, Trimmable):
-            self._session.trim()
-
-    def close(self) -> None:
-        self._session.close()
 
     def _shaped(self, name: str, array: Array, to: Mapping[str, tuple[int, ...]]) -> Array:
         shape = to.get(name)
