@@ -91,6 +91,25 @@ def test_a_model_is_loaded_tried_set_and_unloaded(panel: ControlPanel, tmp_path:
     assert panel._try.act.button.disabled
 
 
+def test_from_eight_models_on_the_list_is_filtered(panel: ControlPanel, tmp_path: Path, shared: Workbench) -> None:
+    save(add_constant(1.0), tmp_path / "m.onnx")
+    assert panel._filter.layout.display == "none"
+    for number in range(8):
+        shared.load(f"m{number}", tmp_path / "m.onnx")
+    until(panel, lambda: len(panel._chosen.options) == 8)
+    assert panel._filter.layout.display == ""
+    assert [label for label, _ in panel._chosen.options] == [f"● m{number}" for number in range(8)]
+    changed: queue.Queue[object] = queue.Queue()
+    panel._chosen.observe(changed.put, "value")
+    panel._filter.value = "m5"
+    while panel._chosen.value != "m5":
+        changed.get(timeout=SOON_S)
+    assert [name for _, name in panel._chosen.options] == ["m5"]
+    for number in range(8):
+        shared.unload(f"m{number}")
+    until(panel, lambda: not panel._names())
+
+
 def test_its_plot_may_be_shown_in_another_cell_too(panel: ControlPanel, tmp_path: Path) -> None:
     drawn: list[str] = []
 

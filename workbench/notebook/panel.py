@@ -25,6 +25,7 @@ from workbench.errors import InvalidInput
 from workbench.live.tryout import TryRequest, try_out
 from workbench.notebook.action_button import ActionButton, bad
 from workbench.notebook.live import LivePlot, cell_id, is_interactive
+from workbench.notebook.model_list import ASKED_FOR_S, FILTER_FROM, arranged, current, filtered, last_asked, line_of
 from workbench.notebook.svg_snapshot import shown_s
 from workbench.rendezvous.service_record import ServiceState
 from workbench.visible_text import visible
@@ -35,6 +36,12 @@ if TYPE_CHECKING:
 _WIDE = {"width": "auto", "max_width": "46em"}
 _NARROW = {"width": "22em"}
 _LABELS = {"description_width": "9em"}
+
+_MOST_LINES = 10
+"""The most models that are seen at once; the list scrolls."""
+
+_LOOKS = 24
+"""Points in which it is looked for the last request of a model."""
 
 _SHOWN_NUMBERS = 200
 """Most characters of an output's numbers."""
@@ -51,20 +58,26 @@ class ControlPanel(ipywidgets.VBox):  # type: ignore[misc]
         self._feed.hold(self)
         self._service = _Service(workbench)
         self._load = _Load(workbench)
-        self._chosen = ipywidgets.Dropdown(description="Model", layout=_NARROW, style={"description_width": "4em"})
+        self._chosen = ipywidgets.Select(
+            rows=1, layout={"width": "auto", "min_width": "22em", "max_width": "46em"}, tooltip="Models"
+        )
+        """The models; a browser finds by typing in it, and goes through it by arrow keys."""
+        self._filter = ipywidgets.Text(placeholder="Filter models", layout=_NARROW)
         self._standing = ipywidgets.HTML()
         self._unload = ActionButton("Unload", "Finish the requests in progress, then free its memory", self._unloaded)
         self._settings = _Settings(workbench)
         self._try = _Try(workbench)
         self.plot: LivePlot = workbench.watch()
         """The live plot of the chosen model."""
-        row = ipywidgets.HBox([self._chosen, self._unload.button, self._standing])
+        row = ipywidgets.HBox([self._unload.button, self._standing])
         parts = ipywidgets.Accordion(
             [self._load.box, self._settings.box, self._try.box], titles=("Load a model", "Settings", "Try it")
         )
-        super().__init__([self._service.box, row, self._unload.said, self.plot, parts])
+        listed = [self._filter, self._chosen]
+        super().__init__([self._service.box, *listed, row, self._unload.said, self.plot, parts])
         self._parts = parts
         self._chosen.observe(lambda change: self._choose(change["new"]), "value")
+        self._filter.observe(lambda change: sync.start(self._filtered()), "value")
         self._ended = self._feed.listen(self._refresh)
         self._refresh()
         parts.selected_index = None if self._names() else 0
@@ -106,19 +119,39 @@ class ControlPanel(ipywidgets.VBox):  # type: ignore[misc]
 
     def _refresh(self) -> None:
         """Show a change of the service or a model. Called on any thread."""
+        # Not under the lock, since it waits for the background thread, which may wait for the lock.
+        found = self._feed.history(None, ASKED_FOR_S, _LOOKS)["models"]
         with self._lock:
             if self._closed:
                 return
             self._service.show(self._feed.service.state, self._feed.service.reason, self._feed.service.device_words)
-            names = self._names()
-            if list(self._chosen.options) != names:
-                kept = self._chosen.value if self._chosen.value in names else next(iter(names), None)
-                self._chosen.options = names
+            models = self._models()
+            # The time of the newest figures: the service's clock, not this machine's.
+            now = max((columns["time"][-1] for columns in found.values() if columns["time"]), default=0.0)
+            names = arranged(models, last_asked(found), now)
+            self._filter.layout.display = "" if len(names) >= FILTER_FROM else "none"
+            shown = filtered(names, self._filter.value) if len(names) >= FILTER_FROM else names
+            options = [(line_of(name, models[name]), name) for name in shown]
+            if list(self._chosen.options) != options:
+                kept = self._chosen.value if self._chosen.value in shown else next(iter(shown), None)
+                self._chosen.options = options
+                self._chosen.rows = min(max(len(options), 1), _MOST_LINES)
                 self._chosen.value = kept
             self._show_chosen()
 
+    async def _filtered(self) -> None:
+        """Show what the filter lets through; on the background thread, as all changes of the list."""
+        self._refresh()
+
+    def _models(self) -> dict[str, list[Mapping[str, Any]]]:
+        """The versions of each model."""
+        found: dict[str, list[Mapping[str, Any]]] = {}
+        for status in self._feed.models:
+            found.setdefault(str(status["name"]), []).append(status)
+        return found
+
     def _names(self) -> list[str]:
-        return list(dict.fromkeys(str(status["name"]) for status in self._feed.models))
+        return list(self._models())
 
     def _choose(self, name: str | None) -> None:
         if self._closed:
@@ -130,9 +163,8 @@ class ControlPanel(ipywidgets.VBox):  # type: ignore[misc]
             self._show_chosen()
 
     def _show_chosen(self) -> None:
-        name = self._chosen.value
-        versions = [status for status in self._feed.models if status["name"] == name]
-        status = next((each for each in versions if each["routed"]), versions[-1] if versions else None)
+        versions = self._models().get(self._chosen.value)
+        status = current(versions) if versions else None
         self._standing.value = "" if status is None else _standing(status)
         self._unload.enabled = status is not None
         self._settings.show(status)
