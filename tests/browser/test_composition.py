@@ -96,7 +96,7 @@ def test_the_view_menu_opens_a_plot_that_is_asked_for_below_the_other(panel: Pan
         dialog.locator("select").select_option(what)
         dialog.get_by_role("button", name=button).click()
     queue = tab(page, "queue", "minus")
-    expect(queue.locator("canvas")).to_be_visible()
+    expect(Plots(queue).group).to_be_visible()
     first, second = (each.bounding_box() for each in (tab(page, "latency"), queue))
     assert first is not None and second is not None
     assert second["y"] > first["y"] + first["height"] and abs(second["x"] - first["x"]) < 5
@@ -148,6 +148,9 @@ def test_the_rows_of_the_dashboard_align_and_its_scales_are_shared(dashboard: Lo
             left, right = (each.plot(plot).locator("canvas").bounding_box() for each in both)
             assert left is not None and right is not None
             assert abs(left["y"] - right["y"]) < 1 and left["x"] < right["x"], plot
+        assert both[0].plot("throughput").evaluate(HAS_INK)
+        expect(both[0].plot("errors")).to_contain_text("No errors")
+        assert not both[0].plot("errors").evaluate(HAS_INK)  # no line where there was none
         ends = [each.plot("throughput").locator("canvas") for each in both]
         dashboard.page.wait_for_function(DIFFER, arg=[end.element_handle() for end in ends])
         dashboard.get_by_role("button", name="Same scales").click()
@@ -203,6 +206,19 @@ PLOTS = ("throughput", "latency", "stages", "queue", "errors", "batches")
 AGREE = "canvases => new Set(canvases.map(canvas => canvas.dataset.axis)).size === 1"
 DIFFER = "canvases => new Set(canvases.map(canvas => canvas.dataset.axis)).size > 1"
 """Whether the axes of some plots have the same ends."""
+
+HAS_INK = """figure => {
+    const canvas = figure.querySelector("canvas");
+    const { backgroundColor } = getComputedStyle(figure.querySelector(".iw-Plot-swatch"));
+    const [red, green, blue] = backgroundColor.match(/[0-9]+/g).map(Number);
+    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+    for (let i = 0; i < data.length; i += 4) {
+        const near = Math.abs(data[i] - red) + Math.abs(data[i + 1] - green) + Math.abs(data[i + 2] - blue);
+        if (data[i + 3] > 200 && near < 60) return true;
+    }
+    return false;
+}"""
+"""Whether anything is drawn in the colour of the plot."""
 
 IN_SIGHT = """button => {
     const { top, bottom } = button.getBoundingClientRect(), list = button.parentElement.getBoundingClientRect();

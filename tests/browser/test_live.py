@@ -81,9 +81,8 @@ def test_the_plots_of_the_model_whose_plot_was_clicked_move(lab: Jupyter, wb: Wo
         words = live.canvas("latency").get_attribute("aria-label") or ""
         assert words.startswith("Latency of plus in the last minute")
     choose(panel, "minus")
-    expect(live.plot("throughput")).to_contain_text(
-        "No requests in the last minute. Try it, or run %infer predict minus"
-    )
+    expect(live.group).to_contain_text("No requests in the last minute. Try it, or run %infer predict minus")
+    expect(live.root.locator("canvas:visible")).to_have_count(0)  # no axes where nothing was measured
 
 
 def test_paused_the_plots_stand_still_and_lose_nothing(lab: Jupyter, wb: Workbench, open_page: OpenPage) -> None:
@@ -107,11 +106,11 @@ def test_another_time_is_asked_for_and_kept_over_a_reload(lab: Jupyter, wb: Work
     panel = open_panel(page, lab)
     panel.expect_model("minus")
     live = choose(panel, "minus")
-    expect(live.canvas("throughput")).to_have_attribute("aria-label", SOMETHING)
+    expect(live.group).to_contain_text("No requests in the last minute")
     assert subscribed(orders)["window_s"] == 60
     with page.expect_response(lambda answer: "api/workspaces" in answer.url and answer.request.method == "PUT"):
         live.button("15 min").click()
-        expect(live.canvas("throughput")).to_have_attribute("aria-label", re.compile("in the last 15 minutes"))
+        expect(live.group).to_contain_text("No requests in the last 15 minutes")
     assert subscribed(orders)["window_s"] == 900
     assert subscribed(orders)["detail"] == ["minus"]
     page.reload()
@@ -124,6 +123,7 @@ def test_folded_or_hidden_nothing_is_drawn_nor_asked_for(lab: Jupyter, wb: Workb
     orders = sent(page)
     panel = open_panel(page, lab)
     panel.expect_model("plus")
+    wb["plus"](np.ones((1, 4), np.float32))
     live = choose(panel, "plus")
     expect(live.value("throughput", "requests_per_s")).to_be_visible()
     page.wait_for_timeout(200)
@@ -163,6 +163,7 @@ def test_a_click_on_a_moment_lists_who_was_slow_and_why(lab: Jupyter, wb: Workbe
 def test_the_keys_move_through_time_and_are_told(lab: Jupyter, wb: Workbench, open_page: OpenPage) -> None:
     panel = open_panel(open_page(), lab)
     panel.expect_model("plus")
+    wb["plus"](np.ones((1, 4), np.float32))
     live = choose(panel, "plus")
     expect(live.canvas("throughput")).to_have_attribute("aria-label", SOMETHING)
     live.canvas("throughput").hover(force=True)  # an overlay takes the pointer
@@ -193,6 +194,7 @@ def test_the_dark_recolours_what_is_drawn(lab: Jupyter, wb: Workbench, open_page
     page = open_page()
     panel = open_panel(page, lab)
     panel.expect_model("plus")
+    wb["plus"](np.ones((1, 4), np.float32))
     live = choose(panel, "plus")
     wear(page, dark=False)
     canvas = live.canvas("throughput")

@@ -59,8 +59,9 @@ def words(page: Page) -> Locator:
     return live(page).locator(".iw-Live-words")
 
 
-def plots(page: Page) -> Locator:
-    return live(page).locator("canvas")
+def figures(page: Page) -> Locator:
+    """The plots, or the sentence in their place."""
+    return live(page).get_by_role("group", name="Live figures of")
 
 
 def expect_to_move(page: Page, wb: Workbench) -> None:
@@ -102,7 +103,7 @@ def test_a_plot_moves_past_a_busy_kernel_and_is_live_again_after_a_reload(
     sockets = Sockets(page)
     open_notebook(page, jupyter)
     run(page, 3)
-    expect(plots(page).first).to_be_visible()
+    expect(figures(page)).to_be_visible()
     expect_busy(page)
     with jupyter.served() as wb:
         expect_to_move(page, wb)
@@ -131,7 +132,7 @@ def test_without_a_server_extension_the_kernel_tells_the_plot_while_it_is_busy(
     sockets = Sockets(page)
     open_notebook(page, jupyter)
     run(page, 3 if busy_at_once else 2)
-    expect(plots(page).first).to_be_visible()
+    expect(figures(page)).to_be_visible()
     expect(page.locator(".iw-Live-picture")).to_be_hidden()  # it stood in for the plot
     if not busy_at_once:
         run(page)
@@ -181,7 +182,7 @@ def test_a_cell_says_why_nothing_can_be_shown_until_something_can(jupyter: Jupyt
     expect(words(page)).to_contain_text("No model plus is served; the figures begin when it is.")
     jupyter.api("models/plus/load", {"path": "plus.onnx", "config": {}, "force": False})
     expect(words(page)).to_have_text("")
-    expect(plots(page).first).to_be_visible()
+    expect(figures(page)).to_be_visible()
 
 
 @pytest.mark.parametrize(
@@ -203,4 +204,4 @@ def test_the_panel_below_a_cell_loads_and_tries_a_model(jupyter: Jupyter, open_p
     output.get_by_text("Try it", exact=True).click()
     output.get_by_role("button", name="Send").click()
     expect(output.get_by_text("FP32 [1, 4]")).to_be_visible()
-    expect(plots(page).first).to_be_visible()
+    expect(figures(page)).to_be_visible()

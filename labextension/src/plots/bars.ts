@@ -8,10 +8,10 @@ import type { IExtent } from './valueScale';
 import { plotTitle, reasonLabel } from './plotLabels';
 
 /** CSS pixels; the last is the space below the bars, for their labels. */
-const HEIGHTS: Readonly<Record<Layout, number>> = { compact: 81, large: 183 };
+const HEIGHTS: Readonly<Record<Layout, number>> = { compact: 87, large: 183 };
 const SIZES = 15;
 const COUNT_AXIS = 52;
-const TOP = 6;
+const TOP = 13;
 
 /** A bar chart of batches by size, stacked by release reason, on one canvas. */
 export class Bars {
@@ -112,7 +112,7 @@ export class Bars {
     const ratio = devicePixelRatio;
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     context.clearRect(0, 0, this._width, this._height);
-    this._drawGrid(context);
+    this._drawGrid(context, shown.batches > 0);
     this._drawBars(context, shown);
   }
 
@@ -133,12 +133,14 @@ export class Bars {
     return this._ground - ((this._ground - TOP) * count) / this._top;
   }
 
-  private _drawGrid(context: CanvasRenderingContext2D): void {
+  /** Draws the ground, and the axis if there is something to count. */
+  private _drawGrid(context: CanvasRenderingContext2D, hasAxis: boolean): void {
     const large = this._layout === 'large';
+    const marks = hasAxis ? divisions(this._top, large) : [];
     context.strokeStyle = this._palette.grid;
     context.lineWidth = 1;
     context.beginPath();
-    for (const count of [0, ...divisions(this._top, large)]) {
+    for (const count of [0, ...marks]) {
       const y = Math.round(this._y(count)) + 0.5;
       context.moveTo(this._left, y);
       context.lineTo(this._width, y);
@@ -147,9 +149,9 @@ export class Bars {
     context.font = `10px ${this._palette.font}`;
     context.fillStyle = this._palette.quiet;
     context.textBaseline = 'middle';
-    if (large) {
+    if (large && hasAxis) {
       context.textAlign = 'right';
-      for (const count of [0, ...divisions(this._top, true)]) {
+      for (const count of [0, ...marks]) {
         context.fillText(format.rate(count), this._left - 6, this._y(count));
       }
     }
@@ -180,15 +182,11 @@ export class Bars {
         context.fillText(from === to ? String(from) : `${from}–${to}`, middle, this._ground + 9);
       }
     });
-    if (this._layout === 'compact') {
+    if (this._layout === 'compact' && bars.length > 0) {
       const text = format.rate(this._top);
       context.textAlign = 'left';
-      context.strokeStyle = this._palette.ground;
-      context.lineWidth = 3;
-      context.lineJoin = 'round';
-      context.strokeText(text, 2, TOP + 4);
       context.fillStyle = this._palette.quiet;
-      context.fillText(text, 2, TOP + 4);
+      context.fillText(text, 2, TOP - 6);
     }
   }
 

@@ -1,7 +1,7 @@
 import uPlot from 'uplot';
 import { clock, UNKNOWN } from '../ui/format';
 import type { ISpan, Layout } from './contract';
-import { element, write, writeCodeText } from './dom';
+import { element, write } from './dom';
 import type { IPalette } from './palette';
 import { columns, line } from './paths';
 import { type ResampledSeries, stack } from './resampledSeries';
@@ -11,9 +11,13 @@ import type { Column } from './timeline';
 import type { IPlot } from './plotLabels';
 
 /** CSS pixels. */
-const HEIGHTS: Readonly<Record<Layout, number>> = { compact: 66, large: 168 };
+const HEIGHTS: Readonly<Record<Layout, number>> = { compact: 72, large: 168 };
+/** Above the plot, for a label that would else lie on the data. */
+const ABOVE = 13;
 const TIME_AXIS = 15;
 const VALUE_AXIS = 52;
+
+const NONE = new Float32Array(0);
 
 /** Receives pointer events of any chart, for all charts share one time axis. */
 export interface IPointer {
@@ -53,7 +57,7 @@ export class Chart {
     const holder = element(
       'div',
       { class: 'iw-Plot-picture' },
-      element('p', { class: 'iw-Plot-empty' }, this._empty, this._act),
+      element('p', { class: 'iw-Plot-empty' }, this._empty),
       this._at
     );
     this.node = element(
@@ -97,14 +101,9 @@ export class Chart {
     }
   }
 
-  /** Shows a text in place of an empty plot, with a button if there is something to do. */
-  sayEmpty(words: string, act: { readonly label: string; readonly run: () => void } | null): void {
-    writeCodeText(this._empty, words);
-    this._act.hidden = act === null;
-    if (act !== null) {
-      write(this._act, act.label);
-      this._act.onclick = act.run;
-    }
+  /** Shows a text in place of an empty plot. */
+  sayEmpty(words: string): void {
+    write(this._empty, words);
   }
 
   /** Sets the description for screen readers. */
@@ -171,9 +170,11 @@ export class Chart {
       });
     }
     this._top = ceiling(this._top, extent.most, this.plot.least);
+    this._isBlank = most === 0;
     this._writeAxis();
+    const data = this._isBlank ? [NONE, ...ys.map(() => NONE)] : [series.time, ...ys];
     // Draws at once: uPlot would wait for a microtask and return old positions until then.
-    this._u.batch(() => this._u.setData([series.time, ...ys] as unknown as uPlot.AlignedData));
+    this._u.batch(() => this._u.setData(data as unknown as uPlot.AlignedData));
   }
 
   /** Marks a point, with `time` above it if not empty; -1 removes the mark. */
@@ -243,7 +244,7 @@ export class Chart {
         width: 300,
         height: HEIGHTS.compact,
         padding: [
-          6,
+          ABOVE,
           0,
           () => (this._hasTime ? TIME_AXIS : 1),
           () => (this._layout === 'large' ? VALUE_AXIS : 0)
@@ -323,7 +324,9 @@ export class Chart {
 
   /** The values that are marked along the axis, without its beginning. */
   private get _marks(): readonly number[] {
-    return this._decades?.slice(1) ?? divisions(this._top, this._layout === 'large');
+    return this._isBlank
+      ? []
+      : (this._decades?.slice(1) ?? divisions(this._top, this._layout === 'large'));
   }
 
   /** Notes on the canvas which values its axis has. */
@@ -398,7 +401,9 @@ export class Chart {
       ctx.fillStyle = palette.quiet;
       ctx.fillText(text, x, y);
     };
-    if (large) {
+    if (this._isBlank) {
+      // An axis would be made up: nothing was measured that it could show.
+    } else if (large) {
       ctx.textAlign = 'right';
       const [first = 0] = this._decades ?? [];
       const least = first > 0 ? this.plot.unit(first) : '0';
@@ -408,7 +413,7 @@ export class Chart {
       }
     } else {
       ctx.textAlign = 'left';
-      write(this.plot.unit(this._end), bbox.left + 2 * ratio, bbox.top + 4 * ratio);
+      write(this.plot.unit(this._end), bbox.left + 2 * ratio, bbox.top - 6 * ratio);
     }
     if (this._hasTime && series.until > 0) {
       this._drawTimes(write);
@@ -430,7 +435,7 @@ export class Chart {
         const room = ctx.measureText(this._restarted).width + 8 * ratio;
         const isRight = x + room < bbox.left + bbox.width;
         ctx.textAlign = isRight ? 'left' : 'right';
-        write(this._restarted, x + (isRight ? 4 : -4) * ratio, bbox.top + 8 * ratio);
+        write(this._restarted, x + (isRight ? 4 : -4) * ratio, bbox.top - 6 * ratio);
       }
     });
     ctx.restore();
@@ -457,7 +462,6 @@ export class Chart {
   private readonly _u: uPlot;
   private readonly _canvas: HTMLCanvasElement;
   private readonly _empty = element('span');
-  private readonly _act = element('button', { type: 'button', hidden: '' });
   private readonly _at = element('span', { class: 'iw-Plot-at', hidden: '' });
   private readonly _values: [Column, HTMLElement][] = [];
   private readonly _stacks: readonly Float32Array[];
@@ -470,6 +474,8 @@ export class Chart {
   /** The powers of ten of a logarithmic axis; null if it is linear. */
   private _decades: readonly number[] | null = null;
   private _wantsLog = false;
+  /** Whether there is no value above 0: nothing is drawn but the ground. */
+  private _isBlank = true;
   private readonly _logMark = element('span', { class: 'iw-Plot-log', hidden: '' });
   private readonly _logs: readonly Float32Array[];
 }

@@ -13,7 +13,7 @@ import {
   PLOTS
 } from './contract';
 import { distribution, type IDistribution } from './distribution';
-import { element, write } from './dom';
+import { element, write, writeCodeText } from './dom';
 import { Emitter } from './emitter';
 import { openButton } from './openButton';
 import { palette } from './palette';
@@ -21,7 +21,7 @@ import { resample, ResampledSeries } from './resampledSeries';
 import { clock } from '../ui/format';
 import { type Column, COLUMNS, Timeline } from './timeline';
 import { type IExtent, isFarApart, median } from './valueScale';
-import { emptyText, describePlot, plotOf, windowText } from './plotLabels';
+import { emptyText, describePlot, idleText, plotOf, windowText } from './plotLabels';
 
 /** Captions show figures over this time, so that a model called twice a second does not flicker between 0 and 8. */
 const NOW_S = 2;
@@ -103,6 +103,7 @@ class LivePlots implements ILivePlots, IPointer {
         this._hoverAt(time === null ? null : { kind: 'time', time });
       }
     });
+    this._grid.append(this._idle);
     this._sight.observe(this._grid);
     this._room.observe(this._grid);
     this._room.observe(_node);
@@ -265,6 +266,7 @@ class LivePlots implements ILivePlots, IPointer {
       }
     }
     this._rethemed = false;
+    this._sayIdle();
     this._drawHover();
     this._describe();
   }
@@ -284,12 +286,21 @@ class LivePlots implements ILivePlots, IPointer {
   }
 
   private _sayEmpty(chart: Chart): void {
+    chart.sayEmpty(emptyText(this._trans, chart.plot.name, this._scene.series));
+  }
+
+  /** Shows a sentence in place of all plots of a model that nobody asked. */
+  private _sayIdle(): void {
     const { model, onTry } = this._options;
-    const { name } = chart.plot;
-    const { series } = this._scene;
-    const words = emptyText(this._trans, name, model, series, this._window_s);
-    const canTry = name === 'throughput' && onTry !== undefined && series.length > 0 && words;
-    chart.sayEmpty(words, canTry ? { label: this._trans.__('Try it'), run: onTry } : null);
+    const words = idleText(this._trans, model, this._scene.series, this._window_s);
+    this._grid.classList.toggle('iw-mod-idle', words !== '');
+    this._idle.hidden = words === '';
+    if (words !== '') {
+      writeCodeText(this._idleWords, words);
+      this._try.hidden = onTry === undefined;
+      write(this._try, this._trans.__('Try it'));
+      this._try.onclick = () => onTry?.();
+    }
   }
 
   /** Writes the values at the hovered time, else the current ones, into the captions and the bars. */
@@ -458,6 +469,14 @@ class LivePlots implements ILivePlots, IPointer {
   private _bars: Bars | null = null;
   private _distribution: IDistribution | null = null;
   private readonly _grid = element('div', { class: 'iw-Plots-grid' });
+  private readonly _idleWords = element('span');
+  private readonly _try = element('button', { type: 'button', hidden: '' });
+  private readonly _idle = element(
+    'p',
+    { class: 'iw-Plots-idle', hidden: '' },
+    this._idleWords,
+    this._try
+  );
   private readonly _said = element('span', { class: 'iw-Plots-said', 'aria-live': 'polite' });
   private readonly _latest = Object.fromEntries(
     COLUMNS.map(name => [name, new Float32Array(1)])

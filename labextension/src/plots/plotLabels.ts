@@ -106,26 +106,35 @@ export function windowText(trans: ITrans, window_s: number): string {
   return minutes === 1 ? trans.__('last minute') : trans.__('last %1 minutes', minutes);
 }
 
-/** The text in place of an empty plot; empty if there is something to see. */
-export function emptyText(
+/** The sentence in place of all plots of a model that nobody asked; empty if there is something to see. */
+export function idleText(
   trans: ITrans,
-  name: PlotName,
   model: string,
   series: ResampledSeries,
   window_s: number
 ): string {
+  const isIdle =
+    series.length > 0 &&
+    series.isIdle &&
+    series.most('queued') === 0 &&
+    series.most('errors_per_s') === 0;
+  return isIdle
+    ? trans.__(
+        'No requests in the %1. Try it, or run `%infer predict %2`',
+        windowText(trans, window_s),
+        model
+      )
+    : '';
+}
+
+/** The text in place of an empty plot; empty if there is something to see. */
+export function emptyText(trans: ITrans, name: PlotName, series: ResampledSeries): string {
   if (series.length === 0) {
     return name === 'throughput' ? trans.__('Waiting for figures…') : '';
   }
   switch (name) {
     case 'throughput':
-      return series.isIdle
-        ? trans.__(
-            'No requests in the %1. Try it, or run `%infer predict %2`',
-            windowText(trans, window_s),
-            model
-          )
-        : '';
+      return series.isIdle ? trans.__('No requests ended') : '';
     case 'latency':
       return series.most('p99_s') === 0 && series.most('p50_s') === 0
         ? trans.__('Nothing was run')
