@@ -297,9 +297,11 @@ class LivePlots implements ILivePlots, IPointer {
     this._idle.hidden = words === '';
     if (words !== '') {
       writeCodeText(this._idleWords, words);
-      this._try.hidden = onTry === undefined;
-      write(this._try, this._trans.__('Try it'));
-      this._try.onclick = () => onTry?.();
+      if (onTry !== undefined) {
+        this._try.hidden = false;
+        write(this._try, this._trans.__('Try it'));
+        this._try.onclick = onTry;
+      }
     }
   }
 
