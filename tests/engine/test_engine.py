@@ -291,8 +291,10 @@ async def test_a_caller_that_cannot_take_its_answer_harms_none_of_its_batch(
     session = FakeSession()
     engine = await loaded(start, session)
     session.batches.clear()
+    taken: asyncio.Future[InferResponse] = asyncio.get_running_loop().create_future()
     engine.submit(InferRequest("m", {"x": rows(1)}), Broken())
-    answer = await ask(engine, 2)
+    engine.submit(InferRequest("m", {"x": rows(2)}), taken)  # in the same turn of the loop, so in the same batch
+    answer = await taken
     assert session.batches == [2]
     assert float(answer.outputs["y"][0, 0]) == 3
     await engine.close(5)
