@@ -14,7 +14,7 @@ from typing import Any
 from workbench.convert.exporter_age import too_old
 from workbench.errors import InvalidInput, ModelError, Unsupported, WorkbenchError
 
-IN_PYTHON = "keep that step in Python, beside the model"
+IN_PYTHON = "keep that step in Python, around the model: %%infer function NAME --model MODEL"
 
 _OPERATOR = re.compile(r"No ONNX function found for <OpOverload\(op='(?:aten\.)?([\w.]+)'")
 _KERNEL = re.compile(r"Could not find an implementation for (\w+)")
