@@ -118,6 +118,16 @@ def test_a_kept_notebook_has_the_figure_as_data_alone() -> None:
     assert printed.strip() == "['application/vnd.plotly.v1+json']"
 
 
+def test_versions_without_calls_take_no_colour_of_those_with_some() -> None:
+    none: Mapping[str, int] = {}
+    alone = latencies([("idle", "1", none), ("busy", "1", histogram(3)), ("idle", "2", none)], "title").to_dict()[
+        "data"
+    ]
+    assert [(each["name"], each["line"]["color"], each["fill"]) for each in alone] == [
+        ("busy, version 1", EITHER["blue"], "tozeroy")
+    ]
+
+
 def test_the_time_of_a_run_is_drawn_by_its_rows_and_the_best_size_is_named() -> None:
     found = card(T_OF_B).plot().to_dict()
     (line,) = found["data"]

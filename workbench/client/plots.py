@@ -36,9 +36,8 @@ def latencies(versions: Sequence[tuple[str, str, Mapping[str, int]]], title: str
     `versions` are (model, version, the filled buckets of its histogram).
     """
     traces: list[Trace] = []
-    for number, (model, version, counts) in enumerate(versions):
-        if not (bars := _bars(counts)):
-            continue
+    found = [(model, version, bars) for model, version, counts in versions if (bars := _bars(counts))]
+    for number, (model, version, bars) in enumerate(found):
         first, last = min(bars), max(bars)
         steps = range(first - 1, last + 2)
         # A bar reaches from its lower edge to the next one's.
@@ -52,7 +51,7 @@ def latencies(versions: Sequence[tuple[str, str, Mapping[str, int]]], title: str
                 "y": [bars.get(step, 0) for step in steps],
                 "name": f"{short(model)}, version {plain(version)}",
                 "line": {"shape": "hv", "color": EITHER[ink]},
-                "fill": "tozeroy" if len(versions) == 1 else "none",
+                "fill": "tozeroy" if len(found) == 1 else "none",
                 "hovertemplate": "%{y} requests from %{x:.3g} ms on",
             }
         )
@@ -123,7 +122,7 @@ def run_times(model: str, times: Sequence[RunTimes]) -> go.Figure:
                 "x": rows,
                 "y": [1e3 * each.run_s[size] for size in rows],
                 "name": plain(" ".join(str(list(shape)) for shape in each.shape)) or "rows",
-                "customdata": [f"{size / each.run_s[size]:,.0f}" for size in rows],
+                "customdata": [_rows_per_s(size, each) for size in rows],
                 "hovertemplate": "%{x} rows in %{y:.3g} ms, %{customdata} rows/s",
                 "line": {"color": ink},
             }
@@ -134,7 +133,7 @@ def run_times(model: str, times: Sequence[RunTimes]) -> go.Figure:
                 {
                     "x": math.log10(best),
                     "y": 1e3 * each.run_s[best],
-                    "text": f"{best} rows: {best / each.run_s[best]:,.0f} rows/s",
+                    "text": f"{best} rows: {_rows_per_s(best, each)} rows/s",
                     "ax": -50,
                     "ay": -28,
                     "arrowcolor": ink,
@@ -205,3 +204,8 @@ def _bars(buckets: Mapping[str, int]) -> Counter[int]:
         middle_s = SERVICE.middles[max(int(bucket), 1)]
         bars[math.floor(math.log10(middle_s) * _BARS)] += count
     return bars
+
+
+def _rows_per_s(rows: int, times: RunTimes) -> str:
+    """To three digits: more were not measured."""
+    return f"{float(f'{rows / times.run_s[rows]:.3g}'):,.0f}"
