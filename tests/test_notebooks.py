@@ -38,7 +38,7 @@ def test_the_model_that_is_loaded_says_what_was_done() -> None:
     )
     assert re.search(r"compared with the original on 3\d\d rows of yours: label equal, probabilities within", report)
     assert "X FP32[rows, 64] → label INT64[rows], probabilities FP32[rows, 10]" in report
-    assert "batched: rows do not influence each other" in report
+    assert "batches of up to 64 rows" in report
 
 
 def test_every_prediction_is_the_estimators_alone_and_in_company() -> None:
