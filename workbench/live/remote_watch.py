@@ -4,14 +4,14 @@ whose rendezvous also says why it is away."""
 from __future__ import annotations
 
 import asyncio
-import time
 from logging import Logger
 
 from workbench.client.client import AsyncClient
 from workbench.errors import WorkbenchError
-from workbench.live.tick import Tick, TickReader
+from workbench.live.catching_up import CatchingUp
+from workbench.live.tick import TickReader
 from workbench.live.view import ServiceView
-from workbench.live.watch import MOST_PAST_S, Listener
+from workbench.live.watch import Listener
 from workbench.rendezvous.service_record import ServiceState
 
 AGAIN_S = 1.0
@@ -28,8 +28,7 @@ class RemoteWatch:
         self._log = log
         self._interval_s = interval_s
         self._ticks = TickReader()
-        self._told_until = 0.0
-        """The Unix time of the last tick."""
+        self._catching_up = CatchingUp(self._ticks)
         self._task: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -63,23 +62,17 @@ class RemoteWatch:
             ServiceView(ServiceState.READY, url=self._client.url, version=said["version"], devices=devices)
         )
         known: object = None
-        past_s = min(max(time.time() - self._told_until, 0.0), MOST_PAST_S)
-        stream = self._client.snapshots(self._interval_s, past_s=past_s)
-        past: list[Tick] = []
+        stream = self._client.snapshots(self._interval_s, past_s=self._catching_up.missed_s())
         try:
             async for line in stream:
-                if "past" in line:
-                    if line["time"] > self._told_until:
-                        past.append(self._ticks.take(line))
+                if self._catching_up.takes(line):
                     continue
-                if past:
-                    self._listener.caught_up(past)
-                    past = []
+                if missed := self._catching_up.missed():
+                    self._listener.caught_up(missed)
                 if line["changed"] != known:
                     known = line["changed"]
                     self._listener.models_changed(list((await self._client.service())["models"]))
                 if line["interval_s"] > self._interval_s / 2:  # the first one covers no time
-                    self._told_until = line["time"]
-                    self._listener.ticked(self._ticks.take(line))
+                    self._listener.ticked(self._catching_up.present(line))
         finally:
             await stream.aclose()

@@ -22,6 +22,7 @@ from workbench.client.shared_service import SharedService
 from workbench.core.rollout_view import RolloutView
 from workbench.core.threads import in_thread
 from workbench.errors import DeadlineExceeded, Unavailable, WorkbenchError
+from workbench.live.catching_up import CatchingUp
 from workbench.live.tick import Tick, TickReader
 from workbench.live.view import LocalIntents, Observation, ServiceReport, ServiceView, view
 from workbench.rendezvous.process_identity import ProcessKey
@@ -42,9 +43,6 @@ SILENT_S = 3.0
 
 ANSWER_S = 5.0
 """Time limit of a request that the service answers from memory."""
-
-MOST_PAST_S = 900.0
-"""How far back the service is asked for what happened before it was followed."""
 
 AGAIN_S = 0.5
 """Seconds before a failed attempt is repeated."""
@@ -155,8 +153,7 @@ class Watch:
         self._at: tuple[str, ProcessKey | None, str] = "", None, ""
         """The client's URL, keeper and token."""
         self._ticks = TickReader()
-        self._told_until = 0.0
-        """The Unix time of the last tick."""
+        self._catching_up = CatchingUp(self._ticks)
         self._hurry = 0
         self._poke = asyncio.Event()
         self._answers = asyncio.Event()
@@ -378,19 +375,14 @@ class Watch:
     async def _read(self, client: AsyncClient, wanted: asyncio.Event) -> None:
         known: object = None
         self._heard_at = self._clock()
-        past_s = min(max(time.time() - self._told_until, 0.0), MOST_PAST_S)
-        stream = client.snapshots(self._interval_s, changes=True, past_s=past_s)
-        past: list[Tick] = []
+        stream = client.snapshots(self._interval_s, changes=True, past_s=self._catching_up.missed_s())
         try:
             async for line in stream:
                 self._heard_at = self._clock()
-                if "past" in line:
-                    if line["time"] > self._told_until:
-                        past.append(self._ticks.take(line))
+                if self._catching_up.takes(line):
                     continue
-                if past:
-                    self._listener.caught_up(past)
-                    past = []
+                if missed := self._catching_up.missed():
+                    self._listener.caught_up(missed)
                 if "models" not in line:  # a line that only says that something has changed
                     wanted.set()
                     continue
@@ -399,8 +391,7 @@ class Watch:
                     known = now
                     wanted.set()
                 if line["interval_s"] > self._interval_s / 2:  # the first one covers no time
-                    tick = self._ticks.take(line)
-                    self._told_until = tick.time
+                    tick = self._catching_up.present(line)
                     self._listener.ticked(tick)
                     if tick.busy:
                         self._listener.worked()
