@@ -98,20 +98,23 @@ def test_a_service_is_as_small_as_before_after_a_burst_of_large_bodies(tmp_path:
         before = resident()
         for ask in (http, grpc):
             grown = burst(lambda ask=ask: ask(serve, array), resident)  # type: ignore[misc]
-            assert grown > before + 150 * MIB  # or this test would show nothing
+            assert grown > before + 100 * MIB  # or this test would show nothing
             until(lambda: resident() < before + 80 * MIB, 60)
             ask(serve, small)
 
 
 def burst(ask: Callable[[], None], resident: Callable[[], int]) -> int:
-    """16 at once, three times; what the process held after that."""
+    """16 at once, three times; the most that the process was seen to hold meanwhile, in bytes."""
+    most = 0
     for _ in range(3):
         threads = [threading.Thread(target=ask) for _ in range(16)]
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join()
-    return resident()
+            while thread.is_alive():
+                most = max(most, resident())
+                thread.join(0.01)
+    return max(most, resident())
 
 
 def http(serve: Serve, array: np.ndarray) -> None:
